@@ -1,0 +1,84 @@
+"""What can go wrong, each with its HTTP status and a stable word.
+
+The status numbers are those of RestTL's table; the word is for programs and
+logs; the text is one plain sentence for a person. The layer above only prints
+them, so an error means the same wherever it is raised.
+"""
+
+
+class RestMSError(Exception):
+    """A request that cannot be granted.
+
+    `status` is the HTTP status, `word` a stable name, `text` one plain
+    sentence, `retry_after` the seconds after which a repeat makes sense.
+    """
+
+    status = 500
+    word = "internal"
+
+    def __init__(self, text: str, *, retry_after: int | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.retry_after = retry_after
+
+
+class BadRequestError(RestMSError):
+    """The document, a name, a header or an address is malformed."""
+
+    status = 400
+    word = "bad_request"
+
+
+class ForbiddenError(RestMSError):
+    """The method or action is not allowed on this resource."""
+
+    status = 403
+    word = "forbidden"
+
+
+class NotFoundError(RestMSError):
+    """There is no such resource, or there is none any more."""
+
+    status = 404
+    word = "not_found"
+
+
+class PreconditionFailedError(RestMSError):
+    """The client's copy of the resource is old."""
+
+    status = 412
+    word = "precondition_failed"
+
+
+class TooLargeError(RestMSError):
+    """A document, a content or a number of things is over its limit."""
+
+    status = 413
+    word = "too_large"
+
+
+class UnsupportedTypeError(RestMSError):
+    """A media type that the server cannot read or write."""
+
+    status = 501
+    word = "unsupported_type"
+
+
+class UnavailableError(RestMSError):
+    """Overloaded, draining, or the shared state is out of reach for now."""
+
+    status = 503
+    word = "unavailable"
+
+    def __init__(self, text: str, *, retry_after: int = 1) -> None:
+        super().__init__(text, retry_after=retry_after)
+
+
+class StateUnavailableError(UnavailableError):
+    """Redis did not answer, or answered that it cannot serve now."""
+
+    word = "state_unavailable"
+
+
+class StartError(Exception):
+    """The server cannot start; the text is the one sentence that says why."""

@@ -1,0 +1,238 @@
+"""The broker's nouns, as they travel between the layers. All frozen.
+
+`version` is the same thing everywhere: the time of the last change, in
+microseconds since the epoch by Redis's clock, made to grow with every change.
+ETags and Last-Modified both come from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from restms_cluster.names import FeedName, Token
+
+PROPERTIES = (
+    "address",
+    "message_id",
+    "reply_to",
+    "delivery_mode",
+    "priority",
+    "correlation_id",
+    "expiration",
+    "timestamp",
+    "type",
+    "user_id",
+    "app_id",
+    "sender_id",
+)
+"""The attributes of a message that are kept and carried through (2/RestMS, 4/AMQP9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where publishers post messages."""
+
+    name: FeedName
+    type: str
+    title: str
+    license: str
+    version: int
+    configured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A collection of public feeds, with the profiles that the server speaks."""
+
+    name: str
+    title: str
+    version: int
+    feeds: tuple[Feed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A name and a value, in a message or in a join."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What a pipe wants from a feed."""
+
+    token: Token
+    pipe: Token
+    feed: FeedName
+    type: str
+    address: str
+    headers: tuple[Header, ...]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A message as its pipe lists it."""
+
+    token: Token
+    address: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """A subscriber's queue.
+
+    `asynclet` is the token of the message that will come next; it is None
+    when `messages` had to be cut short, for then it would not be the next
+    that the reader needs.
+    """
+
+    token: Token
+    type: str
+    title: str
+    version: int
+    joins: tuple[Join, ...]
+    messages: tuple[Listed, ...]
+    asynclet: Token | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A content whose bytes are at hand: text as `str`, anything else as `bytes`."""
+
+    type: str
+    value: str | bytes
+
+    @property
+    def data(self) -> bytes:
+        """The content's bytes; text is UTF-8."""
+        return self.value.encode() if isinstance(self.value, str) else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A content that was posted ahead, to be published by naming it."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A delivered content that is too large to come with its message: `size` bytes."""
+
+    token: Token
+    type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that a publisher posted. `properties` has only names from PROPERTIES."""
+
+    properties: Mapping[str, str]
+    headers: tuple[Header, ...] = ()
+    contents: tuple[Embedded | Staged, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The address that feeds route by; empty when none was given."""
+        return self.properties.get("address", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as a reader gets it."""
+
+    token: Token
+    version: int
+    properties: Mapping[str, str]
+    headers: tuple[Header, ...]
+    contents: tuple[Embedded | Stored, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A message in its stored form: the CBOR of its element, passed on without decoding."""
+
+    token: Token
+    version: int
+    blob: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A content's bytes and the MIME type it was published with."""
+
+    type: str
+    data: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """What became of one posted message: joins that took it, joins whose pipe was full."""
+
+    count: int
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a change or a removal requires of the resource's version.
+
+    `versions` are those that the client's If-Match names (None: it sent
+    none; empty: none of them can match).
+    `unmodified_since` is in whole seconds since the epoch.
+    """
+
+    versions: frozenset[int] | None = None
+    unmodified_since: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is required."""
+        return self.versions is None and self.unmodified_since is None
+
+
+ALWAYS = Condition()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what clients may ask for. Sizes in bytes, lengths in characters, times in seconds."""
+
+    document_bytes: int = 8 * 1024 * 1024
+    content_bytes: int = 16 * 1024 * 1024
+    embed_bytes: int = 64 * 1024
+    messages_per_request: int = 10_000
+    headers_per_message: int = 256
+    contents_per_message: int = 64
+    name_length: int = 255
+    address_length: int = 1024
+    text_length: int = 4096
+    feeds_per_domain: int = 10_000
+    joins_per_pipe: int = 1_000
+    messages_per_pipe: int = 100_000
+    messages_listed: int = 500
+    staged_seconds: float = 600
+    idle_seconds: float = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredFeed:
+    """A public feed that the configuration makes."""
+
+    name: str
+    type: str = ""
+    title: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredDomain:
+    """A domain and its feeds, as the configuration makes them."""
+
+    name: str
+    title: str = ""
+    feeds: tuple[ConfiguredFeed, ...] = field(default_factory=tuple)

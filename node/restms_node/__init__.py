@@ -1,0 +1,1 @@
+"""A node: the broker spoken over HTTP. No Redis here."""

@@ -1,0 +1,1 @@
+"""The broker's state transitions, one Lua script each, run by Redis."""
