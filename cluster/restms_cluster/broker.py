@@ -1,0 +1,97 @@
+"""What the operations on nouns share: the scripts, the limits, the configured domains."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisError
+
+from restms_cluster.connection import Connection
+from restms_cluster.errors import NotFoundError
+from restms_cluster.model import Condition, ConfiguredDomain, Limits
+from restms_cluster.notifications import Notifications
+from restms_cluster.profiles import Profile
+from restms_cluster.scripts import Library, Outcome, Transition
+from restms_cluster.transitions import TRANSITIONS
+
+MILLISECONDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A script's answer: its word, and whatever follows."""
+
+    outcome: Outcome
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The shared broker as one node sees it. It remembers nothing about any resource."""
+
+    connection: Connection
+    notifications: Notifications
+    library: Library
+    profiles: tuple[Profile, ...]
+    domains: Mapping[str, ConfiguredDomain]
+    limits: Limits = field(default_factory=Limits)
+    node: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    async def run(self, transition: Transition) -> Answer:
+        """Run one script in one round trip.
+
+        Raises StateUnavailableError when Redis cannot be asked; reads are
+        then repeated once, for they change nothing.
+        """
+        return (await self.run_all(transition))[0]
+
+    async def run_all(self, *transitions: Transition) -> list[Answer]:
+        """Run several scripts, in order, in one round trip."""
+        self._check_domain(transitions[0].domain)
+        reads = all(transition.reads for transition in transitions)
+        calls = [self._call(transition) for transition in transitions]
+        replies = await self.connection.call_many(calls, retry=reads)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # A fresh primary knows no scripts. Nothing that depended on the
+            # first one that was missing can have taken effect: run it all again from there.
+            await self.load()
+            first = next(i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError))
+            replies[first:] = await self.connection.call_many(calls[first:], retry=reads)
+        return [_answer(reply) for reply in replies]
+
+    async def load(self) -> None:
+        """Give Redis all scripts."""
+        texts = [self.library.text(stub.script()) for stub in TRANSITIONS]
+        for reply in await self.connection.call_many([("SCRIPT", "LOAD", text) for text in texts]):
+            if isinstance(reply, RedisError):
+                raise reply
+
+    @property
+    def idle(self) -> int:
+        """How long a pipe may stay unused, in milliseconds."""
+        return int(self.limits.idle_seconds * MILLISECONDS)
+
+    def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
+        digest = self.library.digest(transition.script())
+        return ("EVALSHA", digest, *transition.arguments())
+
+    def _check_domain(self, domain: str) -> None:
+        if domain not in self.domains:
+            raise NotFoundError("There is no such domain.")
+
+
+def required(condition: Condition) -> tuple[str, str]:
+    """Return the arguments `versions` and `unmodified` that ask for a condition."""
+    versions, unmodified = "", ""
+    if condition.versions is not None:
+        versions = " ".join(str(version) for version in sorted(condition.versions)) or "none"
+    if condition.unmodified_since is not None:
+        unmodified = str(condition.unmodified_since)
+    return versions, unmodified
+
+
+def _answer(reply: Any) -> Answer:
+    if isinstance(reply, RedisError):
+        raise reply
+    return Answer(Outcome(reply[0].decode()), reply[1:])

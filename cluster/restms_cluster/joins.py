@@ -1,0 +1,105 @@
+"""Joins: what a pipe wants from a feed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cbor2
+
+from restms_cluster.broker import Broker, required
+from restms_cluster.errors import (
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    PreconditionFailedError,
+    RestMSError,
+)
+from restms_cluster.keys import join_key
+from restms_cluster.model import ALWAYS, Condition, Header, Join
+from restms_cluster.names import FeedName, Kind, Token
+from restms_cluster.scripts import Outcome
+from restms_cluster.transitions import JoinCreate, JoinDelete, JoinRead
+
+
+async def create(
+    broker: Broker,
+    pipe: Token,
+    feed: FeedName,
+    kind: str = "",
+    address: str = "",
+    headers: Sequence[Header] = (),
+) -> tuple[Join, bool]:
+    """Join a pipe to a feed. Returns the join, and whether it is new.
+
+    Raises NotFoundError without the pipe or the feed; ForbiddenError on the
+    feed `default`, on a feed of another domain (which may live on another
+    Redis shard), and where the pipe has all the joins it may;
+    BadRequestError for a type that the feed does not know.
+    """
+    if feed.domain != pipe.domain:
+        raise ForbiddenError("A pipe can be joined to feeds of its own domain only.")
+    most = broker.limits.joins_per_pipe
+    join = Token.new(Kind.JOIN, pipe.domain)
+    packed = cbor2.dumps([[header.name, header.value] for header in headers]) if headers else b""
+    answer = await broker.run(
+        JoinCreate(
+            pipe.domain, pipe.secret, join.secret, feed.key, kind, address, packed, most, broker.idle
+        )
+    )
+    if answer.outcome in (Outcome.OK, Outcome.EXISTS):
+        return join_from(pipe.domain, answer.values[0]), answer.outcome is Outcome.OK
+    if answer.outcome is Outcome.MISSING:
+        raise NotFoundError("There is no such pipe.")
+    raise _refusal(answer.outcome, most)
+
+
+async def read(broker: Broker, token: Token) -> Join:
+    """Return a join; NotFoundError if there is none."""
+    answer = await broker.run(JoinRead(token.domain, token.secret, broker.idle))
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+    return join_from(token.domain, answer.values[0])
+
+
+async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
+    """Delete a join; ForbiddenError for the one that a pipe is born with."""
+    answer = await broker.run(
+        JoinDelete(token.domain, token.secret, *required(condition), broker.idle)
+    )
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+
+
+def hints(token: Token) -> str:
+    """Return what to watch for the end of a join."""
+    return join_key(token)
+
+
+def join_from(domain: str, values: Sequence[Any]) -> Join:
+    """Make a join of what a script tells of it."""
+    join, pipe, feed, kind, address, headers, version = values
+    pairs = cbor2.loads(headers) if headers else ()
+    return Join(
+        Token(Kind.JOIN, join.decode(), domain),
+        Token(Kind.PIPE, pipe.decode(), domain),
+        FeedName(domain, feed.decode()),
+        kind.decode(),
+        address.decode(),
+        tuple(Header(name, value) for name, value in pairs),
+        int(version),
+    )
+
+
+def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
+    match outcome:
+        case Outcome.NO_FEED:
+            return NotFoundError("There is no such feed.")
+        case Outcome.RESERVED:
+            return ForbiddenError("A pipe has its one join on the feed default from its creation.")
+        case Outcome.UNKNOWN_TYPE:
+            return BadRequestError("That feed has no joins of that type.")
+        case Outcome.TOO_MANY:
+            return ForbiddenError(f"The pipe has all the joins it may have ({most}).")
+        case Outcome.STALE:
+            return PreconditionFailedError("The join has changed since you read it.")
+        case _:
+            return NotFoundError("There is no such join.")

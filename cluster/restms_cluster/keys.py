@@ -1,0 +1,76 @@
+"""Every key the broker keeps in Redis: its form, its type, its lifetime.
+
+All keys of a domain carry the domain's name in braces, so that a Redis
+Cluster keeps them in one slot and one script may change them together. The
+scripts build their keys from the domain's key; Python names only those that
+it waits on. `docs/redis.md` explains the same table in words.
+"""
+
+import re
+from dataclasses import dataclass
+
+from restms_cluster.names import FeedName, Token
+
+PREFIX = "restms:"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One family of keys. `form` stands behind the domain's key; `<...>` varies."""
+
+    form: str
+    type: str
+    lifetime: str
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches the keys of this family, whole."""
+        parts = (p if p.startswith("<") else re.escape(p) for p in re.split(r"(<\w+>)", self.form))
+        body = "".join(".*" if part.startswith("<") else part for part in parts)
+        return re.compile(re.escape(PREFIX) + r"\{[^{}]+\}" + body, re.DOTALL)
+
+
+KEYS = (
+    Key("", "hash", "the domain's"),
+    Key(":feeds", "zset", "the domain's"),
+    Key(":feed:<name>", "hash", "the feed's"),
+    Key(":index:<id>:joins", "set", "the feed's, or until the sweep after its deletion"),
+    Key(":index:<id>:at:<address>", "zset", "while a join has that address"),
+    Key(":pipe:<secret>", "hash", "the pipe's"),
+    Key(":pipe:<secret>:joins", "hash", "the pipe's"),
+    Key(":pipe:<secret>:messages", "stream", "the pipe's, or until the sweep after its deletion"),
+    Key(":pipe:<secret>:dropped", "zset", "until its messages are acknowledged"),
+    Key(":join:<secret>", "hash", "the join's"),
+    Key(":body:<id>", "hash", "until the last pipe is done with it"),
+    Key(":content:<secret>", "hash", "expires unless published; then its body's"),
+    Key(":idle", "zset", "while there are pipes"),
+    Key(":trash", "set", "until the sweep has freed what it names"),
+    Key(":lease", "string", "expires"),
+    Key(":hints", "string", "expires"),
+    Key(":probe:<node>:messages", "stream", "expires"),
+)
+
+
+def domain_key(domain: str) -> str:
+    """Return the key of a domain, which all its other keys start with."""
+    return f"{PREFIX}{{{domain}}}"
+
+
+def feed_key(feed: FeedName) -> str:
+    """Return the key of a feed, and so the name of its hints."""
+    return f"{domain_key(feed.domain)}:feed:{feed.key}"
+
+
+def join_key(join: Token) -> str:
+    """Return the key of a join, and so the name of its hints."""
+    return f"{domain_key(join.domain)}:join:{join.secret}"
+
+
+def messages_key(pipe: Token) -> str:
+    """Return the key of a pipe's stream, whose events are the pipe's hints."""
+    return f"{domain_key(pipe.domain)}:pipe:{pipe.secret}:messages"
+
+
+def probe_key(domain: str, node: str) -> str:
+    """Return the key that a node tests its notifications with."""
+    return f"{domain_key(domain)}:probe:{node}:messages"

@@ -1,0 +1,120 @@
+"""A node's membership of the cluster: its connections, its self-tests, its share of the chores."""
+
+import logging
+import secrets
+from collections.abc import Sequence
+
+import trio
+
+from restms_cluster import domains, sweep
+from restms_cluster.address import Address
+from restms_cluster.broker import MILLISECONDS, Broker
+from restms_cluster.connection import Connection, check_server
+from restms_cluster.errors import RestMSError, StartError
+from restms_cluster.keys import probe_key
+from restms_cluster.model import ConfiguredDomain, Limits
+from restms_cluster.names import DEFAULT
+from restms_cluster.notifications import Mode, Notifications
+from restms_cluster.profile_defaults import DEFAULTS
+from restms_cluster.profiles import Profile
+from restms_cluster.scripts import Library
+from restms_cluster.transitions import HintsRequest
+
+PROFILES: tuple[Profile, ...] = (DEFAULTS,)
+"""The profiles that this server speaks, as a domain announces them."""
+
+CHECK_SECONDS = 10
+HINTS_SECONDS = 60  # how long a request for published hints holds, unless it is repeated
+
+_log = logging.getLogger("restms.member")
+
+
+async def run(
+    address: Address,
+    configured: Sequence[ConfiguredDomain],
+    limits: Limits,
+    *,
+    sweep_seconds: float,
+    timeout_seconds: float,
+    profiles: tuple[Profile, ...] = PROFILES,
+    task_status: trio.TaskStatus[Broker] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Join the cluster at this address, report the broker, and do the chores until cancelled.
+
+    Raises StartError where Redis cannot be reached or used, or the configured
+    domains contradict what is there.
+    """
+    node = secrets.token_hex(8)
+    connection = Connection(address, timeout=timeout_seconds)
+    notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))
+    broker = Broker(
+        connection=connection,
+        notifications=notifications,
+        library=Library(profile.lua for profile in profiles),
+        profiles=profiles,
+        domains={domain.name: domain for domain in configured},
+        limits=limits,
+        node=node,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(connection.run)
+        await check_server(connection)
+        await nursery.start(notifications.run)
+        try:
+            await broker.load()
+            await establish(broker)
+        except RestMSError as error:
+            raise StartError(error.text) from error
+        nursery.start_soon(_reestablish, broker)
+        nursery.start_soon(_check, broker)
+        for domain in configured:
+            nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
+        task_status.started(broker)
+
+
+async def establish(broker: Broker) -> None:
+    """Find out how hints travel, and make the configured domains."""
+    await broker.notifications.establish(broker.connection)
+    await _request_hints(broker)
+    for domain in broker.domains.values():
+        await domains.configure(broker, domain)
+
+
+async def ready(broker: Broker) -> bool:
+    """Tell whether Redis answers and a hint makes its way back to this node."""
+    return await broker.notifications.round_trip(broker.connection)
+
+
+async def _reestablish(broker: Broker) -> None:
+    """Establish anew after each reconnect: it may be a restarted, empty, or other server."""
+    while True:
+        generation = broker.connection.generation
+        await broker.connection.wait_generation(generation)
+        await _try_to_establish(broker)
+
+
+async def _check(broker: Broker) -> None:
+    """Notice when hints stop coming (somebody reconfigured Redis), and keep the other way open."""
+    while True:
+        await trio.sleep(CHECK_SECONDS)
+        try:
+            arrived = await ready(broker)
+            await _request_hints(broker)
+        except RestMSError as error:
+            _log.warning("hints could not be checked: %s", error.text)
+            continue
+        if not arrived:
+            await _try_to_establish(broker)
+
+
+async def _request_hints(broker: Broker) -> None:
+    if broker.notifications.mode is Mode.PUBLISHED:
+        for domain in broker.domains:
+            await broker.run(HintsRequest(domain, HINTS_SECONDS * MILLISECONDS))
+
+
+async def _try_to_establish(broker: Broker) -> None:
+    try:
+        await establish(broker)
+    except (RestMSError, StartError) as error:
+        _log.warning("the cluster could not be joined anew yet: %s", error)

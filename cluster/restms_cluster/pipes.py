@@ -1,0 +1,101 @@
+"""Pipes: created, read, changed and deleted by the subscriber who owns them."""
+
+from restms_cluster.broker import Broker, required
+from restms_cluster.errors import (
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    PreconditionFailedError,
+    RestMSError,
+)
+from restms_cluster.joins import join_from
+from restms_cluster.keys import messages_key
+from restms_cluster.model import ALWAYS, Condition, Listed, Pipe
+from restms_cluster.names import Kind, Token
+from restms_cluster.scripts import Outcome
+from restms_cluster.transitions import PipeCreate, PipeDelete, PipeRead, PipeUpdate
+
+
+async def create(broker: Broker, domain: str, kind: str, title: str = "") -> Pipe:
+    """Create a pipe; BadRequestError for an unknown type."""
+    token = Token.new(Kind.PIPE, domain)
+    join = Token.new(Kind.JOIN, domain)
+    answer = await broker.run(
+        PipeCreate(domain, token.secret, str(token), join.secret, kind, title, broker.idle)
+    )
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+    canonical, title_kept, version, record = answer.values
+    return Pipe(
+        token,
+        canonical.decode(),
+        title_kept.decode(),
+        int(version),
+        (join_from(domain, record),),
+        (),
+        token.message(1),
+    )
+
+
+async def read(broker: Broker, token: Token) -> Pipe:
+    """Return a pipe with its joins and its oldest messages, as many as may be listed."""
+    most = broker.limits.messages_listed
+    answer = await broker.run(PipeRead(token.domain, token.secret, most, broker.idle))
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+    kind, title, version, last, joins, messages = answer.values
+    listed = tuple(
+        Listed(token.message(int(entry.partition(b"-")[0])), address.decode(), message_id.decode())
+        for entry, address, message_id in messages
+    )
+    complete = not listed or listed[-1].token.number == int(last)
+    return Pipe(
+        token,
+        kind.decode(),
+        title.decode(),
+        int(version),
+        tuple(join_from(token.domain, join) for join in joins),
+        listed,
+        token.message(int(last) + 1) if complete else None,
+    )
+
+
+async def update(
+    broker: Broker,
+    token: Token,
+    *,
+    title: str | None = None,
+    kind: str = "",
+    condition: Condition = ALWAYS,
+) -> None:
+    """Change the title if one is given; `kind`, if any, must be the pipe's type."""
+    changes = () if title is None else ("title", title)
+    answer = await broker.run(
+        PipeUpdate(token.domain, token.secret, *required(condition), kind, broker.idle, changes)
+    )
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+
+
+async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
+    """Delete a pipe, its joins and its messages; waits on them end with 404."""
+    answer = await broker.run(PipeDelete(token.domain, token.secret, *required(condition)))
+    if answer.outcome is not Outcome.OK:
+        raise _refusal(answer.outcome)
+
+
+def hints(token: Token) -> str:
+    """Return what to watch for changes of a pipe, and for its messages."""
+    return messages_key(token)
+
+
+def _refusal(outcome: Outcome) -> RestMSError:
+    match outcome:
+        case Outcome.UNKNOWN_TYPE:
+            return BadRequestError("No profile of this server has that pipe type.")
+        case Outcome.TYPE_DIFFERS:
+            return ForbiddenError("A pipe's type cannot be changed.")
+        case Outcome.STALE:
+            return PreconditionFailedError("The pipe has changed since you read it.")
+        case _:
+            return NotFoundError("There is no such pipe.")

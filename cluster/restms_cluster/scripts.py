@@ -1,0 +1,129 @@
+"""The Lua scripts: reading them, composing them, matching them with their stubs.
+
+A script names its arguments in its first lines (`local feed = ARGV[1]`); the
+stub of the same name in `transitions.py` has fields of the same names in the
+same order. `check` compares the two when the stubs are imported, so that
+neither can change alone. A line `--@ include a b` stands for the library
+scripts `lib_….lua`, and `profiles` for the Lua of every profile in use.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import ClassVar, TypeAlias
+
+from restms_cluster.keys import domain_key
+
+Argument: TypeAlias = str | bytes | int
+
+
+class Outcome(StrEnum):
+    """The first word of a script's answer."""
+
+    OK = "ok"
+    EXISTS = "exists"
+    MISSING = "missing"
+    NEXT = "next"
+    MORE = "more"
+    INSIDE = "inside"
+    STALE = "stale"
+    FULL = "full"
+    CONFIGURED = "configured"
+    RESERVED = "reserved"
+    TOO_MANY = "too_many"
+    NO_FEED = "no_feed"
+    NO_CONTENT = "no_content"
+    OTHER_FEED = "other_feed"
+    UNKNOWN_TYPE = "unknown_type"
+    TYPE_DIFFERS = "type_differs"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A call of one script. Subclasses have the script's arguments as fields.
+
+    The first field is the domain (the script's one key); a last field that is
+    a tuple stands for any number of arguments. `reads` tells that a call may
+    be repeated after a lost connection.
+    """
+
+    reads: ClassVar[bool] = False
+
+    domain: str
+
+    @classmethod
+    def script(cls) -> str:
+        """Return the script's name: message_publish for MessagePublish."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def arguments(self) -> list[Argument]:
+        """Return what follows the script in EVALSHA: the key count, the key, the arguments."""
+        values: list[Argument] = [1, domain_key(self.domain)]
+        for name in _argument_names(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                values.extend(value)
+            else:
+                values.append(value)
+        return values
+
+
+@cache
+def _argument_names(stub: type[Transition]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(stub))[1:]
+
+
+@cache
+def source(name: str) -> str:
+    """Return a script's text as it stands in its file."""
+    return (files("restms_scripts") / f"{name}.lua").read_text("utf-8")
+
+
+_HEADER = re.compile(r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on.*)", re.M)
+_INCLUDE = re.compile(r"^--@ include (.+)$", re.M)
+
+
+def check(stub: type[Transition]) -> None:
+    """Compare a stub with its script's header; TypeError where they differ."""
+    found = [
+        (name, kind or "ARGV", int(index or rest), bool(rest))
+        for name, kind, index, rest in _HEADER.findall(source(stub.script()))
+    ]
+    wanted = [("domain", "KEYS", 1, False)]
+    for place, field in enumerate(fields(stub)[1:], start=1):
+        wanted.append((field.name, "ARGV", place, str(field.type).startswith("tuple")))
+    if found != wanted:
+        raise TypeError(f"{stub.__name__} and {stub.script()}.lua differ: {wanted} and {found}")
+
+
+class Library:
+    """The scripts as a node runs them, with the Lua of the profiles it speaks."""
+
+    def __init__(self, profiles: Iterable[str]) -> None:
+        """`profiles` is the Lua text of each profile."""
+        self._profiles = "\n".join(("local feed_types, pipe_types = {}, {}", *profiles))
+        self._texts: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+
+    def text(self, name: str) -> str:
+        """Return a whole script, its includes put in."""
+        if name not in self._texts:
+            self._texts[name] = _INCLUDE.sub(self._include, source(name))
+        return self._texts[name]
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-1 that EVALSHA knows a script by."""
+        if name not in self._digests:
+            # Redis's name for a script, nothing that protects.
+            digest = hashlib.sha1(self.text(name).encode(), usedforsecurity=False)
+            self._digests[name] = digest.hexdigest()
+        return self._digests[name]
+
+    def _include(self, line: re.Match[str]) -> str:
+        names = line[1].split()
+        return "\n".join(self._profiles if name == "profiles" else source(name) for name in names)

@@ -1,0 +1,48 @@
+"""Housekeeping: idle pipes are collected, and what was deleted is freed.
+
+One node at a time does it for a domain: the one that holds the domain's
+lease, which expires when its node dies. Every round also puts back the
+configured feeds, so that even a wiped Redis heals by itself.
+"""
+
+import logging
+
+import trio
+
+from restms_cluster import domains
+from restms_cluster.broker import MILLISECONDS, Broker
+from restms_cluster.errors import RestMSError, StartError
+from restms_cluster.model import ConfiguredDomain
+from restms_cluster.scripts import Outcome
+from restms_cluster.transitions import DomainSweep
+
+PIPES_A_ROUND = 20  # collected in one script call, each with its joins
+
+_log = logging.getLogger("restms.sweep")
+
+
+async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
+    """Do one domain's housekeeping if this node holds its lease. Returns the pipes collected."""
+    collected = 0
+    lease = int(lease_seconds * MILLISECONDS)
+    while True:
+        answer = await broker.run(DomainSweep(domain, broker.node, lease, PIPES_A_ROUND))
+        if answer.outcome is Outcome.HELD:
+            return collected
+        collected += answer.values[0]
+        if answer.outcome is not Outcome.MORE:
+            return collected
+
+
+async def run(broker: Broker, domain: ConfiguredDomain, seconds: float) -> None:
+    """Sweep one domain every so many seconds, for ever."""
+    while True:
+        await trio.sleep(seconds)
+        try:
+            await domains.configure(broker, domain)
+            collected = await sweep(broker, domain.name, 3 * seconds)
+        except (RestMSError, StartError) as error:
+            _log.warning("no sweep of the domain %s: %s", domain.name, error)
+            continue
+        if collected:
+            _log.info("collected %d idle pipes of the domain %s", collected, domain.name)

@@ -1,0 +1,209 @@
+"""The typed stubs of the scripts: one class each, its fields the script's arguments.
+
+Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
+milliseconds. What a script does stands at its head, in `scripts/`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from restms_cluster.scripts import Argument, Transition, check
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfigure(Transition):
+    title: str
+    feeds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRead(Transition):
+    reads: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSweep(Transition):
+    node: str
+    lease: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class HintsRequest(Transition):
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedCreate(Transition):
+    feed: str
+    type: str
+    title: str
+    license: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRead(Transition):
+    reads: ClassVar[bool] = True
+
+    feed: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedUpdate(Transition):
+    feed: str
+    versions: str
+    unmodified: str
+    type: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedDelete(Transition):
+    feed: str
+    versions: str
+    unmodified: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipeCreate(Transition):
+    pipe: str
+    name: str
+    join: str
+    type: str
+    title: str
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipeRead(Transition):
+    reads: ClassVar[bool] = True
+
+    pipe: str
+    most: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipeUpdate(Transition):
+    pipe: str
+    versions: str
+    unmodified: str
+    type: str
+    idle: int
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PipeDelete(Transition):
+    pipe: str
+    versions: str
+    unmodified: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinCreate(Transition):
+    pipe: str
+    join: str
+    feed: str
+    type: str
+    address: str
+    headers: bytes
+    most: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRead(Transition):
+    reads: ClassVar[bool] = True
+
+    join: str
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinDelete(Transition):
+    join: str
+    versions: str
+    unmodified: str
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContentStage(Transition):
+    feed: str
+    content: str
+    type: str
+    size: int
+    keep: int
+    chunks: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRead(Transition):
+    reads: ClassVar[bool] = True
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDelete(Transition):
+    content: str
+    versions: str
+    unmodified: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePublish(Transition):
+    feed: str
+    most: int
+    nonce: str
+    messages: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRead(Transition):
+    reads: ClassVar[bool] = True
+
+    pipe: str
+    number: int
+    embed: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelete(Transition):
+    pipe: str
+    number: int
+    versions: str
+    unmodified: str
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartRead(Transition):
+    reads: ClassVar[bool] = True
+
+    pipe: str
+    number: int
+    part: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartDelete(Transition):
+    pipe: str
+    number: int
+    part: int
+    versions: str
+    unmodified: str
+    idle: int
+
+
+TRANSITIONS: tuple[type[Transition], ...] = tuple(
+    stub for stub in globals().values()
+    if isinstance(stub, type) and issubclass(stub, Transition) and stub is not Transition
+)
+
+for _stub in TRANSITIONS:
+    check(_stub)

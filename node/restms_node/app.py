@@ -1,0 +1,112 @@
+"""The Quart shell: it turns what Quart received into a Request, and an Answer into a response.
+
+It knows nothing of the protocol but where its errors go.
+"""
+
+import logging
+from typing import Any
+
+import trio
+from quart import Request as QuartRequest
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import HTTPException
+
+from restms_cluster.errors import BadRequestError, RestMSError, TooLargeError
+from restms_node.cors import Cors
+from restms_node.exchange import Answer, Request
+from restms_node.front import base_uri, shortened
+from restms_node.health import Health
+from restms_node.node import Node
+from restms_node.problems import problem, sentence
+from restms_node.routes import body_limit, dispatch
+from restms_node.uris import Uris
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+NO_BODY = (204, 304)
+
+_log = logging.getLogger("restms.app")
+
+
+class App(QuartTrio):
+    """A Quart application that keeps private URIs out of its log."""
+
+    async def log_exception(self, exception_info: Any) -> None:
+        """Log an unexpected error; the path is shortened, for it may be a capability."""
+        where = f"{request.method} {shortened(request.path)}"
+        _log.error("unexpected error on %s", where, exc_info=exception_info)
+
+
+def make_app(node: Node) -> App:
+    """Make the application that serves a node."""
+    limits = node.settings.limits
+    app = App("restms_node", static_folder=None)
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = max(limits.document_bytes, limits.content_bytes)
+    app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
+    app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
+    health = Health(node)
+    cors = Cors(node.settings.cors_origins)
+
+    @app.route("/livez", methods=["GET"])
+    async def live() -> Response:
+        return respond(health.live())
+
+    @app.route("/readyz", methods=["GET"])
+    async def ready() -> Response:
+        return respond(await health.ready())
+
+    @app.route("/", defaults={"path": ""}, methods=METHODS)
+    @app.route("/<path:path>", methods=METHODS)
+    async def any_resource(path: str) -> Response:  # noqa: ARG001, Quart's signature
+        try:
+            answer = await dispatch(node, await received(node, request))
+        except RestMSError as error:
+            answer = problem(error)
+        return respond(cors.allow(request.headers, answer))
+
+    @app.errorhandler(HTTPException)
+    async def refused(error: HTTPException) -> Response:
+        if error.code == 405:
+            return respond(sentence(403, f"{request.method} is not allowed here."))
+        return respond(sentence(error.code or 500, _sentence(error)))
+
+    return app
+
+
+async def received(node: Node, raw: QuartRequest) -> Request:
+    """Make a Request, its body read within its limit and its time."""
+    headers: dict[str, str] = {}
+    for name, value in raw.headers.items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    uris = Uris(base_uri(node.settings, raw.scope, headers))
+    path = raw.path
+    if raw.method in ("GET", "HEAD", "OPTIONS"):
+        return Request(raw.method, path, headers, uris)
+    limit = body_limit(node, raw.method, uris.target(path), headers.get("content-type"))
+    if (raw.content_length or 0) > limit:
+        raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+    with trio.move_on_after(node.settings.body_seconds) as patience:
+        body = await raw.get_data(cache=False, as_text=False)
+    if patience.cancelled_caught:
+        raise BadRequestError("The body took too long to come.")
+    if len(body) > limit:
+        raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+    return Request(raw.method, path, headers, uris, body)
+
+
+def respond(answer: Answer) -> Response:
+    """Make a response of exactly these headers, and a length."""
+    response = Response(answer.body, status=answer.status)
+    response.headers = Headers([*answer.headers, ("X-Content-Type-Options", "nosniff")])
+    if answer.status not in NO_BODY:
+        response.headers["Content-Length"] = str(len(answer.body))
+    return response
+
+
+def _sentence(error: HTTPException) -> str:
+    if error.code == 413:
+        return "The body is over its limit."
+    return "The server met an unexpected error." if error.code == 500 else f"{error.name}."

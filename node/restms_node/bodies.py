@@ -1,0 +1,26 @@
+"""The document that a request carries."""
+
+from restms_cluster.errors import BadRequestError, UnsupportedTypeError
+from restms_node.exchange import Request
+from restms_node.negotiation import content_representation
+from restms_node.representations import REPRESENTATIONS, Tree
+
+
+def posted(request: Request) -> Tree:
+    """Return the document posted to create or change a resource.
+
+    Raises UnsupportedTypeError for a type that is no document,
+    BadRequestError for a document that cannot be read. Without a
+    Content-Type it is taken for the default one, as an Accept would be.
+    """
+    content_type = request.header("content-type")
+    if content_type is None:
+        representation = REPRESENTATIONS[0]
+    else:
+        found = content_representation(content_type)
+        if found is None:
+            raise UnsupportedTypeError("The server does not read documents of that type.")
+        representation = found
+    if not request.body:
+        raise BadRequestError("The request has no document.")
+    return representation.read(request.body)

@@ -1,0 +1,42 @@
+"""CORS (Fetch, section 3.2): which web pages of other origins may speak to this server."""
+
+from collections.abc import Sequence
+
+from werkzeug.datastructures import Headers
+
+from restms_node.exchange import Answer
+
+METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+EXPOSED = (
+    "Location, ETag, Last-Modified, Date-Modified, Preference-Applied, Retry-After, Allow, "
+    "RestMS-Full, RestMS-Error"
+)
+PREFLIGHT_SECONDS = "600"
+
+
+class Cors:
+    """Off unless origins are configured; `*` lets every origin in."""
+
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._origins = frozenset(origins)
+
+    def allow(self, request: Headers, answer: Answer) -> Answer:
+        """Add what a browser needs to let the page see the answer."""
+        origin = request.get("Origin")
+        if not self._origins:
+            return answer
+        if "*" in self._origins:
+            answer = answer.having(("Access-Control-Allow-Origin", "*"))
+        else:
+            answer = answer.having(("Vary", "Origin"))
+            if origin not in self._origins:
+                return answer
+            answer = answer.having(("Access-Control-Allow-Origin", origin))
+        if request.get("Access-Control-Request-Method"):
+            headers = request.get("Access-Control-Request-Headers")
+            answer = answer.having(
+                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
+            )
+            return answer.having(("Access-Control-Allow-Headers", headers)) if headers else answer
+        return answer.having(("Access-Control-Expose-Headers", EXPOSED))

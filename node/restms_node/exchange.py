@@ -1,0 +1,53 @@
+"""A request and its answer, as the resources see them: no web framework here.
+
+Every front of a node makes a Request of what it received and sends what it
+gets as an Answer, so the protocol is spoken the same way through all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeAlias
+
+from restms_node.negotiation import Prefer, parse_prefer
+from restms_node.uris import Uris
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+NO_STORE = ("Cache-Control", "no-store")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose body, if its method has one, was read whole.
+
+    Header names are in lower case; a header that came in several lines has
+    them joined by commas (RFC 9110 5.3).
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    uris: Uris
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value, None where it was not sent."""
+        return self.headers.get(name)
+
+    @property
+    def prefer(self) -> Prefer:
+        """What the client prefers (RFC 7240)."""
+        return parse_prefer(self.headers.get("prefer"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers and a body."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def having(self, *headers: tuple[str, str]) -> Self:
+        """Return the same answer with more headers."""
+        return replace(self, headers=(*self.headers, *headers))

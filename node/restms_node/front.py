@@ -1,0 +1,57 @@
+"""What every front of a node needs: the public base URI, and paths fit for a log."""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+from restms_cluster.errors import BadRequestError
+from restms_node.config import Settings
+
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.A)
+_SECRET = re.compile(r"\b([fpjc][0-9a-f]{4})[0-9a-f]{28}\b")
+
+
+def base_uri(settings: Settings, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    """Return scheme and authority of the URIs in an answer.
+
+    The configured base URL; else the request's own Host, or where a trusted
+    proxy sent it, what that says the client asked for. HTTP/1.0 has no Host:
+    then the address that the request came to. Raises BadRequestError for a
+    Host that is none, since it would stand in every URI of the answer.
+    """
+    if settings.base_url:
+        return settings.base_url
+    scheme, authority = str(scope["scheme"]), headers.get("host", "")
+    if _trusted(settings, scope):
+        # A chain of proxies adds to the left; ours wrote the last word.
+        scheme = _last(headers.get("x-forwarded-proto")) or scheme
+        authority = _last(headers.get("x-forwarded-host")) or authority
+    if scheme not in ("http", "https"):
+        raise BadRequestError("The forwarded protocol is neither http nor https.")
+    if not authority:
+        host, port = scope["server"] or ("localhost", None)
+        host = f"[{host}]" if ":" in host else host
+        authority = f"{host}:{port}" if port else host
+    if _AUTHORITY.fullmatch(authority) is None:
+        raise BadRequestError("The Host header is not a host name and port.")
+    return f"{scheme}://{authority}"
+
+
+def shortened(path: str) -> str:
+    """Return a path in which private resources cannot be used any more."""
+    return _SECRET.sub(r"\1…", path)
+
+
+def _trusted(settings: Settings, scope: Mapping[str, Any]) -> bool:
+    if not settings.trusted_proxies or not scope.get("client"):
+        return False
+    try:
+        peer = ip_address(scope["client"][0])
+    except ValueError:  # a Unix socket's peer has no address
+        return False
+    return any(peer in network for network in settings.trusted_proxies)
+
+
+def _last(values: str | None) -> str:
+    return values.rpartition(",")[2].strip() if values else ""

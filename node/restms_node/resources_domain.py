@@ -1,0 +1,44 @@
+"""The domain: GET describes it, POST makes a feed or a pipe in it."""
+
+from restms_cluster import domains, feeds, pipes
+from restms_cluster.names import check_name
+from restms_node import documents
+from restms_node.bodies import posted
+from restms_node.descriptions import Description, document, get, validators
+from restms_node.exchange import Answer, Request
+from restms_node.negotiation import choose
+from restms_node.node import Node
+from restms_node.uris import DomainName
+
+
+async def describe(node: Node, request: Request, domain: DomainName) -> Answer:
+    """GET: the profiles, and the public feeds."""
+    return await get(
+        node,
+        request,
+        Description(
+            read=lambda: domains.read(node.broker, domain.name),
+            tree=lambda found: documents.domain_tree(found, node.broker.profiles, request.uris),
+            hints=domains.hints(domain.name),
+        ),
+    )
+
+
+async def create(node: Node, request: Request, domain: DomainName) -> Answer:
+    """POST: 201 and the new feed or pipe, or 200 and the feed that was there already."""
+    representation = choose(request.header("accept"))
+    draft = documents.domain_post(posted(request), node.settings.limits)
+    if isinstance(draft, documents.PipeDraft):
+        pipe = await pipes.create(node.broker, domain.name, draft.type, draft.title)
+        tree, version = documents.pipe_tree(pipe, request.uris), pipe.version
+        location, status = request.uris.resource(pipe.token), 201
+    else:
+        if draft.name:
+            check_name(draft.name, node.settings.limits.name_length)
+        feed, new = await feeds.create(
+            node.broker, domain.name, draft.name, draft.type, draft.title, draft.license
+        )
+        tree, version = documents.feed_tree(feed, request.uris), feed.version
+        location, status = request.uris.feed(feed.name), 201 if new else 200
+    answer = document(status, representation, tree)
+    return answer.having(("Location", location), *validators(version, representation.suffix))

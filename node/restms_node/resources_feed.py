@@ -1,0 +1,100 @@
+"""The feed: POST publishes messages or stages a content; GET, PUT and DELETE work on the feed."""
+
+from restms_cluster import contents, feeds, messages
+from restms_cluster.errors import NotFoundError
+from restms_cluster.model import Draft, Embedded, Routed, Staged
+from restms_cluster.names import FeedName, Token
+from restms_node import documents
+from restms_node.bodies import posted
+from restms_node.conditions import condition
+from restms_node.descriptions import Description, described, document, get
+from restms_node.exchange import NO_STORE, Answer, Request
+from restms_node.negotiation import choose, content_representation, mime_type
+from restms_node.node import Node
+
+OCTETS = "application/octet-stream"
+
+
+async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
+    """GET: the feed's name, type, title and license."""
+    return await get(
+        node,
+        request,
+        Description(
+            read=lambda: feeds.read(node.broker, feed),
+            tree=lambda found: documents.feed_tree(found, request.uris),
+            hints=feeds.hints(feed),
+        ),
+    )
+
+
+async def change(node: Node, request: Request, feed: FeedName) -> Answer:
+    """PUT: a new title or license."""
+    representation = choose(request.header("accept"))
+    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
+    if request.body:
+        draft = documents.feed_change(posted(request), node.settings.limits)
+        found = await feeds.update(
+            node.broker,
+            feed,
+            title=draft.title,
+            license=draft.license,
+            kind=draft.type or "",
+            condition=wanted,
+        )
+        tree = documents.feed_tree(found, request.uris)
+        return described(request, representation, found.version, tree)
+    await feeds.update(node.broker, feed, condition=wanted)
+    return Answer(204)
+
+
+async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
+    """DELETE: the feed and its joins."""
+    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
+    await feeds.delete(node.broker, feed, wanted)
+    return Answer(200)
+
+
+async def post(node: Node, request: Request, feed: FeedName) -> Answer:
+    """POST: a document publishes its messages, anything else is staged as a content."""
+    content_type = request.header("content-type")
+    if content_representation(content_type) is None:
+        kind = OCTETS if content_type is None else mime_type(content_type)
+        token = await contents.stage(node.broker, feed, kind, request.body)
+        return Answer(201, (("Location", request.uris.resource(token)),))
+    return await publish(node, request, feed)
+
+
+async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
+    """Route the posted messages; the answer has the number of joins that each one reached."""
+    representation = choose(request.header("accept"))
+    drafts = documents.message_post(posted(request), node.settings.limits)
+    routed = await messages.publish(
+        node.broker, feed, [_draft(request, draft) for draft in drafts]
+    )
+    if request.prefer.minimal:
+        answer = Answer(200, (("Preference-Applied", "return=minimal"),))
+    else:
+        answer = document(200, representation, documents.routed_tree(routed))
+    return answer.having(NO_STORE, *_full(routed))
+
+
+def _full(routed: list[Routed]) -> tuple[tuple[str, str], ...]:
+    # Said in a header as well, for the answer need not have a document.
+    full = sum(message.full for message in routed)
+    return (("RestMS-Full", str(full)),) if full else ()
+
+
+def _draft(request: Request, draft: documents.MessageDraft) -> Draft:
+    resolved = tuple(
+        content if isinstance(content, Embedded) else Staged(_staged(request, content))
+        for content in draft.contents
+    )
+    return Draft(draft.properties, draft.headers, resolved)
+
+
+def _staged(request: Request, href: str) -> Token:
+    target = request.uris.reference(request.path, href)
+    if not isinstance(target, Token):
+        raise NotFoundError("A content's href is not the URI of a staged content.")
+    return target

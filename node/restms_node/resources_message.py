@@ -1,0 +1,55 @@
+"""The message: GET reads it, waiting where it is an asynclet; DELETE acknowledges it."""
+
+from restms_cluster import messages, pipes
+from restms_cluster.model import Message, Packed
+from restms_cluster.names import Token
+from restms_node import documents, documents_cbor
+from restms_node.conditions import changed_since, condition, etag
+from restms_node.descriptions import VARY, document, unchanged, validators, waited
+from restms_node.exchange import NO_STORE, Answer, Request
+from restms_node.negotiation import choose
+from restms_node.node import Node
+from restms_node.representations import Representation
+
+
+async def describe(node: Node, request: Request, token: Token) -> Answer:
+    """GET: the message; on the one that comes next, as soon as it is there; 204 if it is not."""
+    representation = choose(request.header("accept"))
+    packed = representation.read is documents_cbor.read
+    when = (request.header("when-none-match"), request.header("when-modified-after"))
+
+    async def wanted() -> Message | Packed | None:
+        found = await messages.read(node.broker, token, packed=packed)
+        if found is None or when == (None, None):
+            return found
+        # A message never changes, so this can only end when it is deleted.
+        tag = etag(found.version, representation.suffix)
+        return found if changed_since(found.version, tag, *when) else None
+
+    seconds = node.wait_seconds(request)
+    found = await node.waits.until(pipes.hints(token.pipe()), wanted, seconds)
+    if found is None:
+        return waited(seconds)
+    if unchanged(request, found.version, representation.suffix):
+        answer = Answer(304, (VARY,))
+    else:
+        answer = _document(request, representation, found)
+    if request.prefer.wait is not None:
+        answer = answer.having(("Preference-Applied", f"wait={seconds}"))
+    return answer.having(*validators(found.version, representation.suffix), NO_STORE)
+
+
+async def acknowledge(node: Node, request: Request, token: Token) -> Answer:
+    """DELETE: the message and all older ones leave the pipe."""
+    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
+    await messages.delete(node.broker, token, wanted)
+    return Answer(200)
+
+
+def _document(
+    request: Request, representation: Representation, found: Message | Packed
+) -> Answer:
+    if isinstance(found, Packed):
+        content_type = ("Content-Type", representation.media_type)
+        return Answer(200, (content_type, VARY), documents_cbor.wrap_message(found.blob))
+    return document(200, representation, documents.message_tree(found, request.uris))

@@ -1,0 +1,65 @@
+"""The pipe: GET lists its joins and messages, POST makes a join, PUT and DELETE work on the pipe."""
+
+from restms_cluster import joins, pipes
+from restms_cluster.errors import BadRequestError
+from restms_cluster.names import FeedName, Token
+from restms_node import documents
+from restms_node.bodies import posted
+from restms_node.conditions import condition
+from restms_node.descriptions import Description, described, document, get, validators
+from restms_node.exchange import Answer, Request
+from restms_node.negotiation import choose
+from restms_node.node import Node
+
+
+async def describe(node: Node, request: Request, token: Token) -> Answer:
+    """GET: the joins, the messages, and last the asynclet."""
+    return await get(
+        node,
+        request,
+        Description(
+            read=lambda: pipes.read(node.broker, token),
+            tree=lambda found: documents.pipe_tree(found, request.uris),
+            hints=pipes.hints(token),
+        ),
+    )
+
+
+async def change(node: Node, request: Request, token: Token) -> Answer:
+    """PUT: a new title."""
+    representation = choose(request.header("accept"))
+    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
+    if request.body:
+        draft = documents.pipe_change(posted(request), node.settings.limits)
+        await pipes.update(
+            node.broker, token, title=draft.title, kind=draft.type or "", condition=wanted
+        )
+        found = await pipes.read(node.broker, token)
+        tree = documents.pipe_tree(found, request.uris)
+        return described(request, representation, found.version, tree)
+    await pipes.update(node.broker, token, condition=wanted)
+    return Answer(204)
+
+
+async def remove(node: Node, request: Request, token: Token) -> Answer:
+    """DELETE: the pipe, its joins and its messages."""
+    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
+    await pipes.delete(node.broker, token, wanted)
+    return Answer(200)
+
+
+async def join(node: Node, request: Request, token: Token) -> Answer:
+    """POST: a join, 201; or 200 and the one that the pipe has already."""
+    representation = choose(request.header("accept"))
+    draft = documents.join_post(posted(request), node.settings.limits)
+    feed = request.uris.reference(request.path, draft.feed)
+    if not isinstance(feed, FeedName):
+        raise BadRequestError("A join's feed is the URI of a feed.")
+    made, new = await joins.create(
+        node.broker, token, feed, draft.type, draft.address, draft.headers
+    )
+    tree = documents.join_tree(made, request.uris)
+    return document(201 if new else 200, representation, tree).having(
+        ("Location", request.uris.resource(made.token)),
+        *validators(made.version, representation.suffix),
+    )

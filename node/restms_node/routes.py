@@ -1,0 +1,94 @@
+"""Which resource answers which method: the whole table of section 1 of docs/protocol.md."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from restms_cluster.errors import ForbiddenError, RestMSError
+from restms_cluster.names import FeedName, Kind, Token
+from restms_node import (
+    resources_content,
+    resources_domain,
+    resources_feed,
+    resources_join,
+    resources_message,
+    resources_pipe,
+    resources_profile,
+)
+from restms_node.exchange import Answer, Request
+from restms_node.negotiation import content_representation
+from restms_node.node import Node
+from restms_node.problems import problem
+from restms_node.uris import DomainName, ProfileName, Target
+
+Handler: TypeAlias = Callable[[Node, Request, Any], Awaitable[Answer]]
+Methods: TypeAlias = Mapping[str, Handler]
+
+DOMAIN: Methods = {"GET": resources_domain.describe, "POST": resources_domain.create}
+PROFILE: Methods = {"GET": resources_profile.page}
+FEED: Methods = {
+    "GET": resources_feed.describe,
+    "POST": resources_feed.post,
+    "PUT": resources_feed.change,
+    "DELETE": resources_feed.remove,
+}
+PIPE: Methods = {
+    "GET": resources_pipe.describe,
+    "POST": resources_pipe.join,
+    "PUT": resources_pipe.change,
+    "DELETE": resources_pipe.remove,
+}
+JOIN: Methods = {"GET": resources_join.describe, "DELETE": resources_join.remove}
+MESSAGE: Methods = {"GET": resources_message.describe, "DELETE": resources_message.acknowledge}
+CONTENT: Methods = {"GET": resources_content.fetch, "DELETE": resources_content.remove}
+
+
+def methods(target: Target) -> Methods:
+    """Return what may be done with a resource."""
+    match target:
+        case DomainName():
+            return DOMAIN
+        case ProfileName():
+            return PROFILE
+        case FeedName():
+            return FEED
+        case Token(kind=Kind.JOIN):
+            return JOIN
+        case Token(kind=Kind.CONTENT):
+            return CONTENT
+        case Token(number=None):
+            return PIPE
+        case Token(content=None):
+            return MESSAGE
+    return CONTENT
+
+
+def allowed(table: Methods) -> str:
+    """Return the value of Allow (RFC 9110 10.2.1)."""
+    return ", ".join((*table, "HEAD", "OPTIONS"))
+
+
+def body_limit(node: Node, method: str, target: Target, content_type: str | None) -> int:
+    """Return how many bytes a request's body may have: a document's limit, or a content's."""
+    limits = node.settings.limits
+    content = (
+        method == "POST"
+        and isinstance(target, FeedName)
+        and content_representation(content_type) is None
+    )
+    return limits.content_bytes if content else limits.document_bytes
+
+
+async def dispatch(node: Node, request: Request) -> Answer:
+    """Answer a request. Never raises what a client could cause."""
+    try:
+        target = request.uris.target(request.path)
+        table = methods(target)
+        if request.method == "OPTIONS":
+            return Answer(200, (("Allow", allowed(table)),))
+        handler = table.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
+            return problem(refusal).having(("Allow", allowed(table)))
+        return await handler(node, request, target)
+    except RestMSError as error:
+        return problem(error)

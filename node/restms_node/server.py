@@ -1,0 +1,144 @@
+"""Serving: from settings to an open port, and from a signal to a clean end."""
+
+import signal
+import socket
+from functools import partial
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+
+from restms_cluster import member
+from restms_cluster.address import Address
+from restms_cluster.broker import Broker
+from restms_cluster.embedded import EmbeddedServer
+from restms_cluster.errors import StartError
+from restms_node.app import make_app
+from restms_node.config import Settings
+from restms_node.guard import Guard
+from restms_node.node import Node
+from restms_node.version import VERSION
+from restms_node.waiting import Waits
+
+BACKLOG = 1024
+KEEP_ALIVE_SECONDS = 30  # idle connections, and headers that come too slowly
+LAST_ANSWERS_SECONDS = 5  # for the answers of waits that a drain has ended
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal ends it. Raises StartError when it cannot start."""
+    try:
+        with listen(settings) as listener:
+            await _serve(settings, listener)
+    except BaseExceptionGroup as group:
+        problem = _first(StartError, group)
+        if problem is None:
+            raise
+        raise problem from group
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Bind and listen; StartError where the address cannot be had."""
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise StartError(f"Cannot listen on {settings.bind}: {error.strerror}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    async with trio.open_nursery() as nursery:
+        if settings.redis:
+            address = Address.parse(settings.redis)
+            data = str(address)
+        else:
+            url = await nursery.start(EmbeddedServer(settings.data_dir).run)
+            address = Address.parse(url)
+            data = str(settings.data_dir)
+        async with trio.open_nursery() as members:
+            broker = await members.start(
+                partial(
+                    member.run,
+                    address,
+                    settings.domains,
+                    settings.limits,
+                    sweep_seconds=settings.sweep_seconds,
+                    timeout_seconds=settings.redis_timeout_seconds,
+                )
+            )
+            print(f"restms {VERSION} listens on {_url(listener)}, data in {data}", flush=True)  # noqa: T201
+            await _serve_http(settings, listener, broker)
+            members.cancel_scope.cancel()
+        # The embedded server goes last: the node's last answers rest on it.
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_http(settings: Settings, listener: socket.socket, broker: Broker) -> None:
+    waits = Waits(
+        broker.notifications, most=settings.max_waits, reread_seconds=settings.reread_seconds
+    )
+    node = Node(broker, waits, settings)
+    config = Config()
+    config.graceful_timeout = settings.drain_seconds
+    config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    config.include_server_header = False
+    config.loglevel = "WARNING"
+    app = ASGIWrapper(Guard(make_app(node)))
+    with trio.CancelScope() as everything:
+        await worker_serve(
+            app,
+            config,
+            sockets=Sockets([], [listener], []),
+            shutdown_trigger=partial(_until_told, settings, waits, everything),
+        )
+
+
+async def _until_told(settings: Settings, waits: Waits, everything: trio.CancelScope) -> None:
+    """Return when the server is to close: after a signal, once the waits have been answered.
+
+    SIGTERM comes from an orchestrator, whose load balancer needs a moment to
+    see that the node is no longer ready; SIGINT comes from a person.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        told = await anext(signals)
+        waits.drain()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_told_again, signals, everything)
+            if told == signal.SIGTERM:
+                await trio.sleep(settings.drain_delay_seconds)
+            with trio.move_on_after(LAST_ANSWERS_SECONDS):
+                await waits.ended()
+            nursery.cancel_scope.cancel()
+
+
+async def _until_told_again(signals: object, everything: trio.CancelScope) -> None:
+    await anext(signals)  # type: ignore[call-overload]
+    everything.cancel()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _first(kind: type[StartError], group: BaseExceptionGroup[BaseException]) -> StartError | None:
+    for error in group.exceptions:
+        if isinstance(error, kind):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            found = _first(kind, error)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,93 @@
+"""URIs: what a path names, and the absolute URI of what exists.
+
+A client may send back any URI that it was given, absolute or relative. Only
+its path counts: behind a load balancer one resource has several host names.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urljoin, urlsplit
+
+from restms_cluster.errors import BadRequestError, NotFoundError
+from restms_cluster.names import DEFAULT, FeedName, Kind, Token, is_domain, is_name
+
+_PATH = re.compile(r"/restms/(domain|feed|resource|profile)/(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class DomainName:
+    """A domain, as a path names it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileName:
+    """A profile's page, as a path names it."""
+
+    name: str
+
+
+Target = DomainName | ProfileName | FeedName | Token
+
+
+@dataclass(frozen=True, slots=True)
+class Uris:
+    """Makes URIs that start with `base`: scheme, authority and, behind a proxy, a path prefix."""
+
+    base: str
+
+    def domain(self, name: str) -> str:
+        """Return a domain's URI."""
+        return f"{self.base}/restms/domain/{name}"
+
+    def profile(self, name: str) -> str:
+        """Return the URI of the page about a profile."""
+        return f"{self.base}/restms/profile/{name}"
+
+    def feed(self, name: FeedName) -> str:
+        """Return a feed's URI; a private feed has the URI of a private resource."""
+        if name.token is not None:
+            return self.resource(name.token)
+        if name.domain == DEFAULT:
+            return f"{self.base}/restms/feed/{name.key}"
+        return f"{self.base}/restms/feed/{name.domain}/{name.key}"
+
+    def resource(self, token: Token) -> str:
+        """Return a private resource's URI."""
+        return f"{self.base}/restms/resource/{token}"
+
+    def target(self, path: str) -> Target:
+        """Return what a decoded path names; NotFoundError where that can be nothing."""
+        prefix = urlsplit(self.base).path
+        found = _PATH.fullmatch(path.removeprefix(prefix) if prefix else path)
+        if found is None:
+            raise NotFoundError("There is nothing here. The server starts at /restms/domain/default.")
+        match found[1]:
+            case "domain" if is_domain(found[2]):
+                return DomainName(found[2])
+            case "profile":
+                return ProfileName(found[2])
+            case "feed":
+                return _feed(found[2])
+            case "resource":
+                token = Token.parse(found[2])
+                return FeedName.private(token) if token.kind is Kind.FEED else token
+        raise NotFoundError("There is no such resource.")
+
+    def reference(self, path: str, href: str) -> Target:
+        """Return what an href in a document names; `path` is the path it was posted to."""
+        try:
+            parts = urlsplit(urljoin(path, href.strip()))
+        except ValueError:
+            raise BadRequestError("An href in the document is not a URI.") from None
+        return self.target(unquote(parts.path))
+
+
+def _feed(path: str) -> FeedName:
+    domain, slash, name = path.rpartition("/")
+    if not slash:
+        domain = DEFAULT
+    if not is_domain(domain) or not is_name(name):
+        raise NotFoundError("There is no such feed.")
+    return FeedName(domain, name)

@@ -1,0 +1,88 @@
+"""Waiting: a GET that is answered when what it asks for has come to be.
+
+A notification is only a hint. Whatever wakes a wait, it reads again; and it
+reads by itself every few seconds, so a lost hint costs time, never a message.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import trio
+
+from restms_cluster.errors import StateUnavailableError, UnavailableError
+from restms_cluster.notifications import Notifications
+
+T = TypeVar("T")
+
+
+class Waits:
+    """The waits parked on this node: bounded in number, ended together when it drains."""
+
+    def __init__(self, notifications: Notifications, *, most: int, reread_seconds: float) -> None:
+        self._notifications = notifications
+        self._most = most
+        self._reread_seconds = reread_seconds
+        self._ended = trio.Event()
+        self.parked = 0
+        self.draining = False
+
+    async def until(
+        self, hints: str, read: Callable[[], Awaitable[T | None]], seconds: float
+    ) -> T | None:
+        """Return what `read` finds, as soon as it finds something; None after `seconds`.
+
+        What is there at once costs one read. Errors of `read` end the wait,
+        but for a Redis out of reach: a wait outlasts its restart. Raises
+        UnavailableError when the node drains or has all the waits it may.
+        """
+        found = await read()
+        if found is not None or seconds <= 0:
+            return found
+        with self._parked(), trio.move_on_after(seconds):
+            async with self._notifications.watch(hints) as watch:
+                while True:
+                    found = await _read_patiently(read)
+                    if found is not None:
+                        return found
+                    # Spread out, so that many waits do not read in one moment.
+                    await watch.wakeup(self._reread_seconds * random.uniform(0.75, 1.25))
+                    self._check_draining()
+        return None
+
+    def drain(self) -> None:
+        """End all waits, now and from now on, with 503 and Retry-After: 0."""
+        self.draining = True
+        self._notifications.wake_all()
+
+    async def ended(self) -> None:
+        """Wait until no wait is parked any more."""
+        while self.parked:
+            self._ended = trio.Event()
+            await self._ended.wait()
+
+    @contextmanager
+    def _parked(self) -> Iterator[None]:
+        self._check_draining()
+        if self.parked >= self._most:
+            raise UnavailableError("This node has all the waiting readers it can take.")
+        self.parked += 1
+        try:
+            yield
+        finally:
+            self.parked -= 1
+            self._ended.set()
+
+    def _check_draining(self) -> None:
+        if self.draining:
+            raise UnavailableError(
+                "This node is going down; ask again, another will answer.", retry_after=0
+            )
+
+
+async def _read_patiently(read: Callable[[], Awaitable[T | None]]) -> T | None:
+    try:
+        return await read()
+    except StateUnavailableError:
+        return None

@@ -1,0 +1,24 @@
+#!lua
+-- Keep a content for a message that will name it; it expires by itself if none does.
+local domain = KEYS[1]
+local feed = ARGV[1]
+local content = ARGV[2]
+local type = ARGV[3]
+local size = ARGV[4]
+local keep = ARGV[5]
+local chunks = 6 -- ARGV from here on: the bytes, cut into chunks
+
+--@ include lib_state lib_feed
+
+local source = feed_get(domain, feed)
+if not source then
+  return { 'missing' }
+end
+local key = domain .. ':content:' .. content
+redis.call('HSET', key, 'type', type, 'size', size, 'feed', feed, 'id', source.id,
+  'version', digits(now), 'chunks', #ARGV - chunks + 1)
+for i = chunks, #ARGV do
+  redis.call('HSET', key, i - chunks, ARGV[i])
+end
+redis.call('PEXPIRE', key, keep)
+return { 'ok' }

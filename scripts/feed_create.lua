@@ -1,0 +1,31 @@
+#!lua
+-- Create a feed; one that exists is answered as it stands.
+local domain = KEYS[1]
+local feed = ARGV[1]
+local type = ARGV[2]
+local title = ARGV[3]
+local license = ARGV[4]
+local most = ARGV[5]
+
+--@ include profiles lib_state lib_feed
+
+if redis.call('EXISTS', domain) == 0 then
+  return { 'missing' }
+end
+local present = feed_get(domain, feed)
+if present then
+  -- Clients may well "create" a configured feed under a type of their own; it stays as it is.
+  if present.configured ~= '1' and present.type ~= type then
+    return { feed_types[type] and 'type_differs' or 'unknown_type' }
+  end
+  return { 'exists', feed_reply(feed, present) }
+end
+if not feed_types[type] then
+  return { 'unknown_type' }
+end
+-- Private feeds have no list: the domain counts them all.
+if redis.call('HINCRBY', domain, 'feeds', 0) >= tonumber(most) then
+  return { 'too_many' }
+end
+redis.call('HINCRBY', domain, 'feeds', 1)
+return { 'ok', feed_reply(feed, feed_add(domain, feed, type, title, license, '0')) }

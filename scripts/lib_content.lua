@@ -1,0 +1,46 @@
+-- A content: one hash of its type, its size and its numbered chunks.
+
+local function content_data(key, chunks)
+  local data = {}
+  for i = 0, tonumber(chunks) - 1 do
+    data[#data + 1] = redis.call('HGET', key, i)
+  end
+  return table.concat(data)
+end
+
+-- Type, size, version and bytes; no bytes where there are more than `most`.
+local function content_get(domain, content, most)
+  local key = domain .. ':content:' .. content
+  local state = redis.call('HMGET', key, 'type', 'size', 'version', 'chunks')
+  if not state[1] then
+    return nil
+  end
+  local data = false
+  if not most or tonumber(state[2]) <= most then
+    data = content_data(key, state[4])
+  end
+  return { state[1], state[2], state[3], data }
+end
+
+-- The message of that number with its body, or nil.
+local function message_get(domain, pipe, number)
+  local entries = redis.call('XRANGE', pipe_key(domain, pipe) .. ':messages', number, number)
+  if not entries[1] then
+    return nil
+  end
+  local fields = entry_fields(entries[1])
+  local message = { id = entries[1][1], blob = fields['m'], contents = '' }
+  if fields['b'] then
+    local body = redis.call('HMGET', domain .. ':body:' .. fields['b'], 'm', 'c')
+    message.blob, message.contents = body[1], body[2]
+  end
+  return message
+end
+
+local function words(text)
+  local list = {}
+  for word in string.gmatch(text, '%S+') do
+    list[#list + 1] = word
+  end
+  return list
+end

@@ -1,0 +1,44 @@
+#!lua flags=allow-oom
+-- Acknowledge: a message and all older ones leave their pipe. What has not come yet is left to come.
+local domain = KEYS[1]
+local pipe = ARGV[1]
+local number = ARGV[2]
+local versions = ARGV[3]
+local unmodified = ARGV[4]
+local idle = ARGV[5]
+
+--@ include lib_state lib_pipe lib_content
+
+local key = pipe_key(domain, pipe)
+local stream = key .. ':messages'
+local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped')
+if not state[1] then
+  return { 'ok' }
+end
+pipe_touch(domain, pipe, tonumber(idle))
+if tonumber(number) > tonumber(state[1]) then
+  return { 'ok' }
+end
+if versions ~= '' or unmodified ~= '' then
+  local message = message_get(domain, pipe, number)
+  if message and is_stale(string.match(message.id, '%d+$'), versions, unmodified) then
+    return { 'stale' }
+  end
+end
+local before = redis.call('XLEN', stream)
+local shared, more = tonumber(state[2]), false
+if shared > 0 then
+  local released
+  released, more = messages_release(domain, stream, number)
+  shared = shared - released
+else
+  redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
+end
+if state[4] then
+  redis.call('ZREMRANGEBYSCORE', key .. ':dropped', '-inf', number)
+end
+if redis.call('XLEN', stream) ~= before then
+  redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
+  pipe_hint(domain, pipe)
+end
+return { more and 'more' or 'ok' }

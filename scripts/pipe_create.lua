@@ -1,0 +1,33 @@
+#!lua
+-- Create a pipe, joined to the feed `default` at the pipe's own name (3/Defaults).
+local domain = KEYS[1]
+local pipe = ARGV[1]
+local name = ARGV[2]
+local join = ARGV[3]
+local type = ARGV[4]
+local title = ARGV[5]
+local idle = ARGV[6]
+
+--@ include profiles lib_state lib_pipe lib_join lib_feed
+
+local feed = feed_get(domain, 'default')
+if not feed then
+  return { 'missing' }
+end
+local canonical = pipe_types[type]
+if not canonical then
+  return { 'unknown_type' }
+end
+local key = pipe_key(domain, pipe)
+local version = digits(now)
+redis.call('HSET', key, 'type', canonical, 'title', title, 'version', version, 'last', 0, 'shared', 0)
+-- The stream must exist from the start: its events are the pipe's hints.
+redis.call('XADD', key .. ':messages', '0-1', '-', '-')
+redis.call('XDEL', key .. ':messages', '0-1')
+pipe_touch(domain, pipe, tonumber(idle))
+local record = {
+  pipe = pipe, feed = 'default', id = feed.id, kind = feed.type, type = '', address = name,
+  headers = '', serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = version,
+}
+join_add(domain, join, record)
+return { 'ok', canonical, title, version, join_reply(join, record) }

@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Delete a pipe, its joins and its messages. Deleting what is not there is fine.
+local domain = KEYS[1]
+local pipe = ARGV[1]
+local versions = ARGV[2]
+local unmodified = ARGV[3]
+
+--@ include profiles lib_state lib_pipe lib_join lib_removal
+
+local version = redis.call('HGET', pipe_key(domain, pipe), 'version')
+if version then
+  if is_stale(version, versions, unmodified) then
+    return { 'stale' }
+  end
+  pipe_remove(domain, pipe)
+end
+return { 'ok' }

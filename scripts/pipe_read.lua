@@ -1,0 +1,30 @@
+#!lua flags=allow-oom
+-- A pipe's description: its joins, its oldest messages, the number of its last message.
+local domain = KEYS[1]
+local pipe = ARGV[1]
+local most = ARGV[2]
+local idle = ARGV[3]
+
+--@ include profiles lib_state lib_pipe lib_join
+
+local key = pipe_key(domain, pipe)
+local state = redis.call('HMGET', key, 'type', 'title', 'version', 'last')
+if not state[1] then
+  return { 'missing' }
+end
+pipe_touch(domain, pipe, tonumber(idle))
+local joins = {}
+for _, join in ipairs(redis.call('HVALS', key .. ':joins')) do
+  local record = join_get(domain, join)
+  joins[#joins + 1] = { tonumber(record.serial), join_reply(join, record) }
+end
+table.sort(joins, function(a, b) return a[1] < b[1] end)
+for i, join in ipairs(joins) do
+  joins[i] = join[2]
+end
+local messages = {}
+for _, entry in ipairs(redis.call('XRANGE', key .. ':messages', '-', '+', 'COUNT', most)) do
+  local fields = entry_fields(entry)
+  messages[#messages + 1] = { entry[1], fields['a'], fields['i'] }
+end
+return { 'ok', state[1], state[2], state[3], state[4], joins, messages }
