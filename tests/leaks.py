@@ -1,0 +1,51 @@
+"""Nothing may stay in Redis that nobody will free: checked after every test of the state."""
+
+from typing import Any
+
+import redis
+
+from restms_cluster.keys import KEYS
+from restms_cluster.profile_defaults import DEFAULTS
+from restms_cluster.scripts import Library, Transition
+from restms_cluster.transitions import DomainSweep, FeedDelete, PipeDelete
+
+LIBRARY = Library([DEFAULTS.lua])
+STAYS = (":feeds", ":feed:default", "")
+
+
+def run(client: "redis.Redis[bytes]", transition: Transition) -> list[Any]:
+    """Run a script through redis-py; its word as text, the rest as Redis sent it."""
+    script = LIBRARY.text(transition.script())
+    word, *values = client.eval(script, *transition.arguments())
+    return [word.decode(), *values]
+
+
+def check_keys(client: "redis.Redis[bytes]") -> None:
+    """Every key stands in the table of keys, with the type that it has there."""
+    for name in client.scan_iter(count=1000):
+        text = name.decode()
+        kind = client.type(name).decode()
+        assert any(key.pattern.fullmatch(text) and key.type == kind for key in KEYS), (
+            f"{text} ({kind}) is not in the table of keys"
+        )
+
+
+def check_no_leaks(client: "redis.Redis[bytes]", *domains: str) -> None:
+    """When all that clients made is deleted, nothing of it remains but what expires."""
+    check_keys(client)
+    for domain in domains or ("default",):
+        prefix = f"restms:{{{domain}}}"
+        for name in client.scan_iter(f"{prefix}:pipe:*", count=1000):
+            if client.type(name) == b"hash" and name.count(b":") == prefix.count(":") + 2:
+                run(client, PipeDelete(domain, name.decode().rpartition(":")[2], "", ""))
+        for name in client.scan_iter(f"{prefix}:feed:*", count=1000):
+            run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", ""))
+        client.delete(f"{prefix}:lease")
+        while run(client, DomainSweep(domain, "leaks", 1000, 100))[0] == "more":
+            pass
+        left = [
+            name
+            for name in client.scan_iter(f"{prefix}*", count=1000)
+            if client.ttl(name) == -1 and name.decode().removeprefix(prefix) not in STAYS
+        ]
+        assert not left, f"left behind for ever: {left}"

@@ -1,0 +1,254 @@
+"""Domains, feeds, pipes and joins: made, changed, deleted, collected."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from restms_cluster.transitions import (
+    DomainConfigure,
+    DomainRead,
+    DomainSweep,
+    FeedCreate,
+    FeedDelete,
+    FeedRead,
+    FeedUpdate,
+    HintsRequest,
+    JoinCreate,
+    JoinDelete,
+    JoinRead,
+    MessagePublish,
+    PipeCreate,
+    PipeDelete,
+    PipeRead,
+    PipeUpdate,
+)
+from tests.scripts.conftest import IDLE, Run, secret
+
+
+def create(do: Run, name: str, kind: str = "", most: int = 10) -> list[Any]:
+    return do(FeedCreate("default", name, kind, "", "", most))
+
+
+def version(do: Run, feed: str) -> str:
+    return do(FeedRead("default", feed))[1][4].decode()
+
+
+def test_a_domain_lists_its_public_feeds_oldest_first(do: Run) -> None:
+    for name in ("zebra", "ant", "~" + secret("f")):
+        create(do, name)
+    assert [feed[0] for feed in do(DomainRead("default"))[3]] == [b"default", b"zebra", b"ant"]
+
+
+def test_configuring_again_changes_nothing(do: Run) -> None:
+    before = do(DomainRead("default"))
+    do(DomainConfigure("default", "Default domain", ("default", "", "Default feed", "")))
+    assert do(DomainRead("default")) == before
+
+
+def test_configuring_a_feed_that_has_another_type_is_refused(do: Run) -> None:
+    create(do, "news")
+    assert do(DomainConfigure("default", "t", ("news", "topic", "", "")))[0] == "type_differs"
+    assert do(DomainConfigure("default", "t", ("other", "topic", "", "")))[0] == "unknown_type"
+    assert do(DomainRead("default"))[1] == b"Default domain"
+
+
+def test_a_feed_is_created_once(do: Run) -> None:
+    assert create(do, "news")[0] == "ok"
+    assert create(do, "news")[0] == "exists"
+    assert create(do, "news", "topic") == ["unknown_type"]
+    assert create(do, "default", "topic")[0] == "exists"  # configured: whatever type is asked for
+
+
+def test_a_domain_has_so_many_feeds(do: Run) -> None:
+    assert [create(do, f"feed{n}", most=2)[0] for n in range(3)] == ["ok", "ok", "too_many"]
+    assert create(do, "~" + secret("f"), most=2) == ["too_many"]
+    do(FeedDelete("default", "feed0", "", ""))
+    assert create(do, "feed2", most=2)[0] == "ok"
+
+
+def test_a_change_needs_the_current_version(do: Run) -> None:
+    create(do, "news")
+    old = version(do, "news")
+    assert do(FeedUpdate("default", "news", old, "", "", ("title", "News")))[0] == "ok"
+    new = version(do, "news")
+    assert int(new) > int(old)
+    assert do(FeedUpdate("default", "news", old, "", "", ("title", "Old"))) == ["stale"]
+    assert do(FeedUpdate("default", "news", "none", "", "", ("title", "Old"))) == ["stale"]
+    assert do(FeedUpdate("default", "news", "", "1", "", ("title", "Old"))) == ["stale"]
+    assert do(FeedDelete("default", "news", old, "")) == ["stale"]
+    assert do(FeedDelete("default", "news", new, "")) == ["ok"]
+
+
+def test_a_change_to_the_same_is_none(do: Run) -> None:
+    create(do, "news")
+    before = version(do, "news")
+    do(FeedUpdate("default", "news", "", "", "", ("title", "", "license", "")))
+    assert version(do, "news") == before
+
+
+def test_a_change_of_a_feed_is_one_of_its_domain(do: Run) -> None:
+    create(do, "news")
+    before = int(do(DomainRead("default"))[2])
+    do(FeedUpdate("default", "news", "", "", "", ("license", "MIT")))
+    assert int(do(DomainRead("default"))[2]) > before
+
+
+def test_configured_feeds_stay_as_they_are(do: Run) -> None:
+    update = FeedUpdate("default", "default", "", "", "", ("title", "Mine"))
+    assert do(update) == ["configured"]
+    assert do(FeedDelete("default", "default", "", "")) == ["configured"]
+
+
+def test_a_type_cannot_be_changed(do: Run, pipe: Callable[..., str]) -> None:
+    create(do, "news")
+    reader = pipe("a")
+    assert do(FeedUpdate("default", "news", "", "", "topic", ())) == ["type_differs"]
+    assert do(PipeUpdate("default", reader, "", "", "ondemand", IDLE, ())) == ["type_differs"]
+    assert do(PipeUpdate("default", reader, "", "", "fifo", IDLE, ("title", "t"))) == ["ok"]
+
+
+def test_a_pipe_is_born_with_its_join_on_default(do: Run, pipe: Callable[..., str]) -> None:
+    reader = pipe("a")
+    messages = (f"p{reader}", "", b"hello", "")
+    assert do(MessagePublish("default", "default", 10, secret("n"), messages)) == ["ok", 1, 0]
+    joins = do(PipeRead("default", reader, 10, IDLE))[5]
+    assert [join[2] for join in joins] == [b"default"]
+    join = joins[0][0].decode()
+    assert do(JoinDelete("default", join, "", "", IDLE)) == ["reserved"]
+    another = JoinCreate("default", reader, secret("j"), "default", "", "x", b"", 10, IDLE)
+    assert do(another) == ["reserved"]
+
+
+def test_an_unknown_pipe_type_is_refused(do: Run) -> None:
+    pipe_create = PipeCreate("default", secret("a"), "p", secret("j"), "magic", "", IDLE)
+    assert do(pipe_create) == ["unknown_type"]
+
+
+def test_the_same_join_is_made_once(do: Run, pipe: Callable[..., str]) -> None:
+    reader = pipe("a", news="x")
+    again = do(JoinCreate("default", reader, secret("9"), "news", "", "x", b"", 10, IDLE))
+    assert again[0] == "exists"
+    assert again[1][0] != secret("9").encode()
+    assert do(JoinRead("default", secret("9"), IDLE)) == ["missing"]
+    typed = JoinCreate("default", reader, secret("9"), "news", "topic", "x", b"", 10, IDLE)
+    assert do(typed) == ["unknown_type"]
+
+
+def test_a_pipe_has_so_many_joins(do: Run, pipe: Callable[..., str]) -> None:
+    reader = pipe("a", news="x")
+    second = JoinCreate("default", reader, secret("1"), "news", "", "y", b"", 1, IDLE)
+    assert do(second) == ["too_many"]
+
+
+def test_deleting_a_feed_deletes_its_joins(do: Run, pipe: Callable[..., str]) -> None:
+    reader = pipe("a", news="x")
+    do(FeedDelete("default", "news", "", ""))
+    assert len(do(PipeRead("default", reader, 10, IDLE))[5]) == 1
+    create(do, "news")
+    assert do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", ""))) == [
+        "ok",
+        0,
+        0,
+    ]
+
+
+def test_a_feed_with_many_joins_is_gone_at_once_and_freed_by_the_sweep(
+    do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
+) -> None:
+    create(do, "news")
+    reader = pipe("a")
+    for n in range(1500):
+        name = f"{n:032x}"
+        do(JoinCreate("default", reader, name, "news", "", str(n), b"", 2000, IDLE))
+    do(FeedDelete("default", "news", "", ""))
+    assert do(FeedRead("default", "news")) == ["missing"]
+    left = len(client.keys("*:join:*"))
+    assert 0 < left <= 501
+    create(do, "news")  # a new feed of that name has none of the old one's joins
+    publish = MessagePublish("default", "news", 10, secret("n"), ("1499", "", b"m", ""))
+    assert do(publish) == ["ok", 0, 0]
+    while do(DomainSweep("default", "node", 1000, 10))[0] == "more":
+        pass
+    assert len(client.keys("*:join:*")) == 1
+
+
+def test_deleting_a_pipe_frees_all_of_it(
+    do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
+) -> None:
+    reader = pipe("a", news="x")
+    do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m" * 5000, "")))
+    assert do(PipeDelete("default", reader, "12", "")) == ["stale"]
+    assert do(PipeDelete("default", reader, "", "")) == ["ok"]
+    assert do(PipeDelete("default", reader, "", "")) == ["ok"]
+    assert not [k for k in client.keys() if b":pipe:" in k or b":body:" in k or b":join:" in k]
+
+
+def test_a_listing_is_cut_short(do: Run, pipe: Callable[..., str]) -> None:
+    reader = pipe("a", news="x")
+    do(MessagePublish("default", "news", 10, secret("n"), ("x", "id", b"m", "") * 5))
+    listed = do(PipeRead("default", reader, 3, IDLE))
+    assert [message[0].partition(b"-")[0] for message in listed[6]] == [b"1", b"2", b"3"]
+    assert listed[6][0][1:] == [b"x", b"id"]
+    assert listed[4] == b"5"
+
+
+def test_idle_pipes_are_collected_by_the_node_that_holds_the_lease(
+    do: Run, client: "redis.Redis[bytes]"
+) -> None:
+    do(PipeCreate("default", secret("a"), "pa", secret("1"), "", "", 1))
+    do(PipeCreate("default", secret("b"), "pb", secret("2"), "", "", IDLE))
+    while client.zcount("restms:{default}:idle", "-inf", client.time()[0] * 1000) == 0:
+        pass
+    client.set("restms:{default}:lease", "another", px=60_000)
+    assert do(DomainSweep("default", "one", 60_000, 10)) == ["held"]
+    client.delete("restms:{default}:lease")
+    assert do(DomainSweep("default", "one", 60_000, 10)) == ["ok", 1]
+    assert do(DomainSweep("default", "other", 60_000, 10)) == ["held"]
+    assert do(PipeRead("default", secret("a"), 10, IDLE)) == ["missing"]
+    assert do(PipeRead("default", secret("b"), 10, IDLE))[0] == "ok"
+
+
+@pytest.mark.parametrize("touch", ["read", "update"])
+def test_using_a_pipe_puts_its_end_off(
+    do: Run, client: "redis.Redis[bytes]", touch: str
+) -> None:
+    name = secret("a")
+    do(PipeCreate("default", name, "pa", secret("1"), "", "", 1))
+    before = client.zscore("restms:{default}:idle", name)
+    uses = {
+        "read": PipeRead("default", name, 10, IDLE),
+        "update": PipeUpdate("default", name, "", "", "", IDLE, ("title", "t")),
+    }
+    do(uses[touch])
+    assert client.zscore("restms:{default}:idle", name) >= before + IDLE - 1
+
+
+def test_publishing_is_no_use_of_a_pipe(
+    do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
+) -> None:
+    reader = pipe("a", news="x")
+    before = client.zscore("restms:{default}:idle", reader)
+    do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", "")))
+    assert client.zscore("restms:{default}:idle", reader) == before
+
+
+def test_hints_are_published_while_they_are_asked_for(
+    do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
+) -> None:
+    reader = pipe("a", news="x")
+    channel = f"restms:{{default}}:pipe:{reader}:messages"
+    listener = client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(channel)
+    listener.get_message(timeout=2)
+    publish = MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", ""))
+    do(publish)
+    do(HintsRequest("default", 60_000))
+    do(publish)
+    heard = listener.get_message(timeout=2)
+    assert heard is not None
+    assert heard["channel"] == channel.encode()
+    assert listener.get_message(timeout=0) is None  # only the second one
+    client.delete("restms:{default}:hints")
+    listener.close()
