@@ -1,0 +1,172 @@
+"""Publishing on one node, reading on another."""
+
+import pytest
+
+from restms_cluster import contents, feeds, joins, messages, pipes
+from restms_cluster.broker import Broker
+from restms_cluster.errors import (
+    ForbiddenError,
+    NotFoundError,
+    PreconditionFailedError,
+    UnavailableError,
+)
+from restms_cluster.model import Condition, Draft, Embedded, Header, Message, Packed, Staged, Stored
+from restms_cluster.names import DEFAULT, FeedName, Token
+from tests.operations.conftest import Joined
+
+FEED = FeedName(DEFAULT, DEFAULT)
+
+
+async def new_pipe(broker: Broker) -> Token:
+    return (await pipes.create(broker, DEFAULT, "")).token
+
+
+async def read(broker: Broker, token: Token) -> Message:
+    found = await messages.read(broker, token)
+    assert isinstance(found, Message)
+    return found
+
+
+async def test_what_is_published_on_one_node_is_read_on_another(
+    broker: Broker, other: Broker
+) -> None:
+    pipe = await new_pipe(broker)
+    draft = Draft(
+        {"address": str(pipe), "message_id": "7", "reply_to": "me"},
+        (Header("colour", "rød"),),
+        (Embedded("text/plain", "hello"), Embedded("image/png", b"\x00\xff")),
+    )
+    assert [(r.count, r.full) for r in await messages.publish(broker, FEED, [draft])] == [(1, 0)]
+    message = await read(other, pipe.message(1))
+    assert message.properties == draft.properties
+    assert message.headers == draft.headers
+    assert message.contents == draft.contents
+    assert await messages.read(other, pipe.message(2)) is None
+
+
+async def test_a_wiped_script_cache_is_no_obstacle(broker: Broker, client: object) -> None:
+    pipe = await new_pipe(broker)
+    client.script_flush()
+    big = Draft({"address": str(pipe)}, contents=(Embedded("a/b", b"x" * 100_000),))
+    await messages.publish(broker, FEED, [big])
+    client.script_flush()
+    assert (await read(broker, pipe.message(1))).contents == (
+        Stored(pipe.message(1).part(1), "a/b", 100_000),
+    )
+
+
+async def test_staged_contents_come_back_as_they_were(broker: Broker, other: Broker) -> None:
+    pipe = await new_pipe(broker)
+    small = await contents.stage(broker, FEED, "image/png", b"pixels")
+    large = await contents.stage(other, FEED, "video/mp4", bytes(range(256)) * 4096)
+    assert (await contents.read(other, small)).data == b"pixels"
+    parts = (Staged(large), Embedded("text/plain", "between"), Staged(small))
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe)}, contents=parts)])
+    token = pipe.message(1)
+    assert (await read(other, token)).contents == (
+        Stored(token.part(1), "video/mp4", 1 << 20),
+        Embedded("text/plain", "between"),
+        Embedded("image/png", b"pixels"),
+    )
+    assert (await contents.read(other, token.part(1))).data == bytes(range(256)) * 4096
+    assert (await contents.read(other, token.part(2))).data == b"between"
+    with pytest.raises(NotFoundError):
+        await contents.read(other, token.part(4))
+    with pytest.raises(NotFoundError):
+        await contents.read(other, small)  # now it is the message's
+
+
+async def test_an_empty_content_is_one_too(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+    empty = await contents.stage(broker, FEED, "text/plain", b"")
+    await messages.publish(
+        broker, FEED, [Draft({"address": str(pipe)}, contents=(Staged(empty),))]
+    )
+    assert (await read(broker, pipe.message(1))).contents == (Embedded("text/plain", b""),)
+
+
+async def test_a_content_can_be_taken_out_of_a_message(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+    parts = tuple(Embedded("text/plain", text) for text in ("one", "two", "three"))
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe)}, contents=parts)])
+    await contents.delete(broker, pipe.message(1).part(2))
+    assert (await read(broker, pipe.message(1))).contents == (parts[0], parts[2])
+    with pytest.raises(NotFoundError):
+        await contents.read(broker, pipe.message(1).part(2))
+    assert isinstance(await messages.read(broker, pipe.message(1), packed=True), Message)
+
+
+async def test_the_stored_form_is_given_out_where_it_says_all(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe), "message_id": "1"})])
+    found = await messages.read(broker, pipe.message(1), packed=True)
+    assert isinstance(found, Packed)
+
+
+async def test_a_request_is_routed_whole_or_not_at_all(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+    news, _ = await feeds.create(broker, DEFAULT, "news", "")
+    elsewhere = await contents.stage(broker, news.name, "a/b", b"x")
+    in_sales = await contents.stage(broker, FeedName("sales", DEFAULT), "a/b", b"x")
+    good = Draft({"address": str(pipe)})
+    for content, error in (
+        (elsewhere, ForbiddenError),
+        (in_sales, ForbiddenError),
+        (pipe, NotFoundError),
+        (Token.parse("c" + "0" * 32), NotFoundError),
+    ):
+        with pytest.raises(error):
+            await messages.publish(
+                broker, FEED, [good, Draft({"address": "x"}, contents=(Staged(content),))]
+            )
+    assert await messages.read(broker, pipe.message(1)) is None
+
+
+async def test_a_full_pipe_refuses_and_the_publisher_is_told(joined: Joined) -> None:
+    async with joined(messages_per_pipe=2) as broker:
+        pipe = await new_pipe(broker)
+        draft = Draft({"address": str(pipe)})
+        await messages.publish(broker, FEED, [draft, draft])
+        with pytest.raises(UnavailableError):
+            await messages.publish(broker, FEED, [draft])
+        await messages.delete(broker, pipe.message(1))
+        await messages.publish(broker, FEED, [draft])
+
+
+async def test_acknowledging_checks_what_the_client_read(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe)})])
+    version = (await read(broker, pipe.message(1))).version
+    with pytest.raises(PreconditionFailedError):
+        await messages.delete(broker, pipe.message(1), Condition(versions=frozenset()))
+    await messages.delete(broker, pipe.message(1), Condition(versions=frozenset({version, 1})))
+    with pytest.raises(NotFoundError):
+        await messages.read(broker, pipe.message(1))
+
+
+async def test_thousands_of_shared_messages_are_acknowledged_in_one_call(broker: Broker) -> None:
+    news, _ = await feeds.create(broker, DEFAULT, "news", "")
+    one, another = await new_pipe(broker), await new_pipe(broker)
+    for pipe in (one, another):
+        await joins.create(broker, pipe, news.name, address="x")
+    await messages.publish(broker, news.name, [Draft({"address": "x"})] * 3500)
+    await messages.delete(broker, one.message(3500))
+    assert await messages.read(broker, one.message(3501)) is None
+    assert (await pipes.read(broker, one)).messages == ()
+    assert await messages.read(broker, another.message(3500)) is not None
+
+
+async def test_a_domain_is_a_world_of_its_own(broker: Broker) -> None:
+    pipe = (await pipes.create(broker, "sales", "")).token
+    assert str(pipe).startswith("sales.p")
+    orders = FeedName("sales", "orders")
+    await joins.create(broker, pipe, orders, address="x")
+    assert [r.count for r in await messages.publish(broker, orders, [Draft({"address": "x"})])] == [
+        1
+    ]
+    assert await messages.read(broker, Token.parse(f"{pipe}-1")) is not None
+    with pytest.raises(ForbiddenError):
+        await joins.create(broker, pipe, FEED, address="x")
+    with pytest.raises(NotFoundError):
+        await pipes.create(broker, "nowhere", "")
+    await pipes.delete(broker, pipe)

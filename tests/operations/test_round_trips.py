@@ -1,0 +1,47 @@
+"""The number of round trips to Redis is part of the design: it must not grow unseen."""
+
+from restms_cluster import contents, joins, messages, pipes
+from restms_cluster.broker import Broker
+from restms_cluster.model import Draft, Embedded
+from restms_cluster.names import DEFAULT, FeedName
+
+FEED = FeedName(DEFAULT, DEFAULT)
+
+
+def drafts(address: str, count: int, size: int = 10) -> list[Draft]:
+    return [
+        Draft({"address": address}, contents=(Embedded("text/plain", "x" * size),))
+        for _ in range(count)
+    ]
+
+
+async def test_publishing_reading_and_acknowledging_take_one_each(broker: Broker) -> None:
+    pipe = await pipes.create(broker, DEFAULT, "")
+    name = str(pipe.token)
+
+    before = broker.connection.round_trips
+    await messages.publish(broker, FEED, drafts(name, 1))
+    assert broker.connection.round_trips == before + 1
+    await messages.publish(broker, FEED, drafts(name, 1000))
+    assert broker.connection.round_trips == before + 2
+    await messages.read(broker, pipe.token.message(1))
+    assert broker.connection.round_trips == before + 3
+    await messages.delete(broker, pipe.token.message(1001))
+    assert broker.connection.round_trips == before + 4
+
+
+async def test_a_large_embedded_content_costs_no_round_trip_more(broker: Broker) -> None:
+    pipe = await pipes.create(broker, DEFAULT, "")
+    before = broker.connection.round_trips
+    await messages.publish(broker, FEED, drafts(str(pipe.token), 3, size=300_000))
+    assert broker.connection.round_trips == before + 1
+
+
+async def test_pipes_joins_and_contents_take_one_each(broker: Broker) -> None:
+    before = broker.connection.round_trips
+    pipe = await pipes.create(broker, "sales", "")
+    await joins.create(broker, pipe.token, FeedName("sales", "orders"), address="x")
+    await contents.stage(broker, FEED, "image/png", b"pixels")
+    await pipes.read(broker, pipe.token)
+    await pipes.delete(broker, pipe.token)
+    assert broker.connection.round_trips == before + 5
