@@ -36,11 +36,15 @@ def png() -> bytes:
     """Make a PNG of one red pixel."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
     pixel = zlib.compress(b"\x00\xff\x00\x00")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+    )
 
 
 class Walk:
@@ -141,7 +145,9 @@ def new_pipe(walk: Walk, title: str) -> tuple[str, str]:
 
 def telnet(walk: Walk, node: str) -> None:
     """The article's first request, typed by hand over HTTP/1.0."""
-    walk.say("## A request typed by hand", "", "`telnet`, HTTP/1.0, no Host: the article's own example.")
+    walk.say(
+        "## A request typed by hand", "", "`telnet`, HTTP/1.0, no Host: the article's own example."
+    )
     host, port = urlsplit(node).netloc.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(b"GET /restms/domain/default HTTP/1.0\r\n\r\n")
@@ -153,7 +159,11 @@ def telnet(walk: Walk, node: str) -> None:
 
 def by_address(walk: Walk) -> None:
     """Parrot: one message to every pipe that is joined at its address."""
-    walk.say("## Publish and subscribe, by address", "", "A feed, and two pipes that want the weather of Oslo.")
+    walk.say(
+        "## Publish and subscribe, by address",
+        "",
+        "A feed, and two pipes that want the weather of Oslo.",
+    )
     feed = '<restms><feed name="weather" title="Weather reports"/></restms>'
     walk.send("POST", "/restms/domain/default", feed, XML, XML)
     pipes = []
@@ -250,7 +260,16 @@ def contents(walk: Walk) -> None:
 
 def start_node(stack: ExitStack, redis: str) -> str:
     """Start a node and return its URL."""
-    command = [sys.executable, "-m", "restms_node", "serve", "--bind", "127.0.0.1:0", "--redis", redis]
+    command = [
+        sys.executable,
+        "-m",
+        "restms_node",
+        "serve",
+        "--bind",
+        "127.0.0.1:0",
+        "--redis",
+        redis,
+    ]
     process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
     stack.callback(process.terminate)
     line = process.stdout.readline() if process.stdout else ""

@@ -43,9 +43,7 @@ async def read(broker: Broker, token: Token) -> Content:
         answer = await broker.run(ContentRead(token.domain, token.secret))
     else:
         number, part = token.number or 0, token.content or 0
-        answer = await broker.run(
-            PartRead(token.domain, token.secret, number, part, broker.idle)
-        )
+        answer = await broker.run(PartRead(token.domain, token.secret, number, part, broker.idle))
         if answer.outcome is Outcome.INSIDE:
             entry, blob = answer.values
             version = int(entry.partition(b"-")[2])
@@ -60,15 +58,11 @@ async def read(broker: Broker, token: Token) -> Content:
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
     """Delete a staged content, or take one out of a pipe's copy of a message."""
     if token.kind is Kind.CONTENT:
-        answer = await broker.run(
-            ContentDelete(token.domain, token.secret, *required(condition))
-        )
+        answer = await broker.run(ContentDelete(token.domain, token.secret, *required(condition)))
     else:
         number, part = token.number or 0, token.content or 0
         answer = await broker.run(
-            PartDelete(
-                token.domain, token.secret, number, part, *required(condition), broker.idle
-            )
+            PartDelete(token.domain, token.secret, number, part, *required(condition), broker.idle)
         )
     if answer.outcome is Outcome.STALE:
         raise PreconditionFailedError("The content has changed since you read it.")

@@ -42,7 +42,15 @@ async def create(
     packed = cbor2.dumps([[header.name, header.value] for header in headers]) if headers else b""
     answer = await broker.run(
         JoinCreate(
-            pipe.domain, pipe.secret, join.secret, feed.key, kind, address, packed, most, broker.idle
+            pipe.domain,
+            pipe.secret,
+            join.secret,
+            feed.key,
+            kind,
+            address,
+            packed,
+            most,
+            broker.idle,
         )
     )
     if answer.outcome in (Outcome.OK, Outcome.EXISTS):

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from restms_cluster import blobs, contents
 from restms_cluster.broker import Broker, required
@@ -45,7 +46,7 @@ async def publish(broker: Broker, feed: FeedName, drafts: Sequence[Draft]) -> li
             draft.address,
             draft.properties.get("message_id", ""),
             blobs.pack(kept_draft),
-            " ".join(staged) if any(secret != "-" for secret in staged) else "",
+            " ".join(staged) if any(word != "-" for word in staged) else "",
         )
     most = broker.limits.messages_per_pipe
     nonce = secrets.token_hex(8)
@@ -57,9 +58,7 @@ async def publish(broker: Broker, feed: FeedName, drafts: Sequence[Draft]) -> li
     return [Routed(count, full) for count, full in zip(counts, counts, strict=True)]
 
 
-async def read(
-    broker: Broker, token: Token, *, packed: bool = False
-) -> Message | Packed | None:
+async def read(broker: Broker, token: Token, *, packed: bool = False) -> Message | Packed | None:
     """Return a message, or None where it is the next that will come.
 
     `packed` asks for the stored form, where that says all. Raises
@@ -82,12 +81,9 @@ async def read(
         if place in gone:
             continue
         if content is None:
-            kind, size, _, data = parts[place - 1]
-            content = Embedded(kind.decode(), data) if data is not None else None
-            if content is None:
-                delivered.append(Stored(token.part(place), kind.decode(), int(size)))
-                continue
-        delivered.append(_within(content, token.part(place), embed))
+            delivered.append(_stored(parts[place - 1], token.part(place)))
+        else:
+            delivered.append(_within(content, token.part(place), embed))
     return Message(token, version, properties, headers, tuple(delivered))
 
 
@@ -108,7 +104,7 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
 def _apart(
     broker: Broker, feed: FeedName, content: Embedded | Staged, steps: list[Transition]
 ) -> Embedded | Staged:
-    """Stage an embedded content that is too large for a blob; its step goes ahead of the message's."""
+    """Stage an embedded content that is too large for a blob, ahead of its message."""
     if isinstance(content, Staged):
         return content
     data = content.data
@@ -127,6 +123,13 @@ def _secret(feed: FeedName, content: Embedded | Staged) -> str:
     if content.token.domain != feed.domain:
         raise ForbiddenError("That content was staged on another feed.")
     return content.token.secret
+
+
+def _stored(part: Sequence[Any], token: Token) -> Embedded | Stored:
+    kind, size, _, data = part
+    if data is None:
+        return Stored(token, kind.decode(), int(size))
+    return Embedded(kind.decode(), data)
 
 
 def _within(content: Embedded, token: Token, embed: int) -> Embedded | Stored:

@@ -200,7 +200,7 @@ ALWAYS = Condition()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what clients may ask for. Sizes in bytes, lengths in characters, times in seconds."""
+    """Bounds on what clients may ask for: bytes, characters, numbers of things, seconds."""
 
     document_bytes: int = 8 * 1024 * 1024
     content_bytes: int = 16 * 1024 * 1024

@@ -84,8 +84,10 @@ def source(name: str) -> str:
     return (files("restms_scripts") / f"{name}.lua").read_text("utf-8")
 
 
-_HEADER = re.compile(r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on.*)", re.M)
-_INCLUDE = re.compile(r"^--@ include (.+)$", re.M)
+_HEADER = re.compile(
+    r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on.*)", re.MULTILINE
+)
+_INCLUDE = re.compile(r"^--@ include (.+)$", re.MULTILINE)
 
 
 def check(stub: type[Transition]) -> None:

@@ -29,7 +29,7 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
         answer = await broker.run(DomainSweep(domain, broker.node, lease, PIPES_A_ROUND))
         if answer.outcome is Outcome.HELD:
             return collected
-        collected += answer.values[0]
+        collected += int(answer.values[0])
         if answer.outcome is not Outcome.MORE:
             return collected
 

@@ -201,7 +201,8 @@ class PartDelete(Transition):
 
 
 TRANSITIONS: tuple[type[Transition], ...] = tuple(
-    stub for stub in globals().values()
+    stub
+    for stub in globals().values()
     if isinstance(stub, type) and issubclass(stub, Transition) and stub is not Transition
 )
 

@@ -32,7 +32,7 @@ _log = logging.getLogger("restms.app")
 class App(QuartTrio):
     """A Quart application that keeps private URIs out of its log."""
 
-    async def log_exception(self, exception_info: Any) -> None:
+    def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
         where = f"{request.method} {shortened(request.path)}"
         _log.error("unexpected error on %s", where, exc_info=exception_info)
@@ -89,7 +89,7 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     if (raw.content_length or 0) > limit:
         raise TooLargeError(f"The body is over its limit of {limit} bytes.")
     with trio.move_on_after(node.settings.body_seconds) as patience:
-        body = await raw.get_data(cache=False, as_text=False)
+        body = await raw.get_data(cache=False, as_text=False, parse_form_data=False)
     if patience.cancelled_caught:
         raise BadRequestError("The body took too long to come.")
     if len(body) > limit:

@@ -1,4 +1,4 @@
-"""Answers that describe a resource: representation, validators, conditional GET, waiting for change.
+"""Answers that describe a resource, to a plain GET, a conditional one, or one that waits.
 
 RestTL: every description carries ETag, Last-Modified and Date-Modified; a GET
 may ask for a change (If-None-Match) or wait for one (When-None-Match).
@@ -46,9 +46,7 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
     async def changed() -> T | None:
         resource = await description.read()
         etag = conditions.etag(resource.version, representation.suffix)
-        if conditions.changed_since(
-            resource.version, etag, when_none_match, when_modified_after
-        ):
+        if conditions.changed_since(resource.version, etag, when_none_match, when_modified_after):
             return resource
         return None
 
@@ -63,9 +61,7 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
     return described(request, representation, resource.version, description.tree(resource))
 
 
-def described(
-    request: Request, representation: Representation, version: int, tree: Tree
-) -> Answer:
+def described(request: Request, representation: Representation, version: int, tree: Tree) -> Answer:
     """Answer with a description, or 304 where the client has this version of it."""
     headers = validators(version, representation.suffix)
     if unchanged(request, version, representation.suffix):

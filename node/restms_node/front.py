@@ -8,7 +8,9 @@ from typing import Any
 from restms_cluster.errors import BadRequestError
 from restms_node.config import Settings
 
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.A)
+_AUTHORITY = re.compile(
+    r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+)
 _SECRET = re.compile(r"\b([fpjc][0-9a-f]{4})[0-9a-f]{28}\b")
 
 

@@ -69,9 +69,7 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
     representation = choose(request.header("accept"))
     drafts = documents.message_post(posted(request), node.settings.limits)
-    routed = await messages.publish(
-        node.broker, feed, [_draft(request, draft) for draft in drafts]
-    )
+    routed = await messages.publish(node.broker, feed, [_draft(request, draft) for draft in drafts])
     if request.prefer.minimal:
         answer = Answer(200, (("Preference-Applied", "return=minimal"),))
     else:

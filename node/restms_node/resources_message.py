@@ -46,9 +46,7 @@ async def acknowledge(node: Node, request: Request, token: Token) -> Answer:
     return Answer(200)
 
 
-def _document(
-    request: Request, representation: Representation, found: Message | Packed
-) -> Answer:
+def _document(request: Request, representation: Representation, found: Message | Packed) -> Answer:
     if isinstance(found, Packed):
         content_type = ("Content-Type", representation.media_type)
         return Answer(200, (content_type, VARY), documents_cbor.wrap_message(found.blob))

@@ -1,4 +1,4 @@
-"""The pipe: GET lists its joins and messages, POST makes a join, PUT and DELETE work on the pipe."""
+"""The pipe: GET lists its joins and messages, POST makes a join, PUT and DELETE work on it."""
 
 from restms_cluster import joins, pipes
 from restms_cluster.errors import BadRequestError

@@ -6,7 +6,7 @@ from restms_node.node import Node
 from restms_node.uris import ProfileName
 
 
-async def page(node: Node, request: Request, wanted: ProfileName) -> Answer:
+async def page(node: Node, _: Request, wanted: ProfileName) -> Answer:
     """GET: what the profile's types do, in plain text."""
     for profile in node.broker.profiles:
         if profile.name == wanted.name:

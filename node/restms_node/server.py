@@ -54,7 +54,7 @@ def listen(settings: Settings) -> socket.socket:
             raise
     except OSError as error:
         raise StartError(f"Cannot listen on {settings.bind}: {error.strerror}.") from error
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003, the standard library's signature
     return listener
 
 

@@ -62,7 +62,9 @@ class Uris:
         prefix = urlsplit(self.base).path
         found = _PATH.fullmatch(path.removeprefix(prefix) if prefix else path)
         if found is None:
-            raise NotFoundError("There is nothing here. The server starts at /restms/domain/default.")
+            raise NotFoundError(
+                "There is nothing here. The server starts at /restms/domain/default."
+            )
         match found[1]:
             case "domain" if is_domain(found[2]):
                 return DomainName(found[2])

@@ -70,7 +70,7 @@ async def test_only_one_node_sweeps(joined: Joined, client: "redis.Redis[bytes]"
 async def test_a_configured_feed_must_not_contradict_what_is_there(broker: Broker) -> None:
     await feeds.create(broker, DEFAULT, "news", "")
     wrong = ConfiguredDomain(DEFAULT, "", (DEFAULT_FEED, ConfiguredFeed("news", "topic")))
-    with pytest.raises(StartError, match='"news".*type'):
+    with pytest.raises(StartError, match=r'"news".*type'):
         await domains.configure(broker, wrong)
 
 
@@ -79,7 +79,11 @@ async def test_without_keyspace_events_and_config_the_scripts_publish_the_hints(
 ) -> None:
     client.config_set("notify-keyspace-events", "")
     client.acl_setuser(
-        "managed", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"],
+        "managed",
+        enabled=True,
+        passwords=["+pw"],
+        keys=["*"],
+        channels=["*"],
         commands=["+@all", "-config"],
     )
     url = operations_server.url.replace("unix://", "unix://managed:pw@")
@@ -101,4 +105,6 @@ async def test_a_server_that_stops_sending_events_is_noticed(
         assert not await member.ready(broker)
         await member.establish(broker)
         assert await member.ready(broker)
-        assert b"t" in client.config_get("notify-keyspace-events")["notify-keyspace-events"].encode()
+        assert (
+            b"t" in client.config_get("notify-keyspace-events")["notify-keyspace-events"].encode()
+        )

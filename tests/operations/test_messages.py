@@ -79,9 +79,7 @@ async def test_staged_contents_come_back_as_they_were(broker: Broker, other: Bro
 async def test_an_empty_content_is_one_too(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     empty = await contents.stage(broker, FEED, "text/plain", b"")
-    await messages.publish(
-        broker, FEED, [Draft({"address": str(pipe)}, contents=(Staged(empty),))]
-    )
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe)}, contents=(Staged(empty),))])
     assert (await read(broker, pipe.message(1))).contents == (Embedded("text/plain", b""),)
 
 

@@ -143,9 +143,7 @@ def test_contents_are_freed_with_the_last_message(
     assert client.keys("*:content:*") == []
 
 
-def test_large_contents_are_not_read_with_their_message(
-    do: Run, pipe: Callable[..., str]
-) -> None:
+def test_large_contents_are_not_read_with_their_message(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a", news="x")
     content = stage(do, "news", "c", b"p" * (EMBED + 1))
     publish(do, "news", ("x", b"m", f"- {content}"))
@@ -191,9 +189,7 @@ def test_when_all_who_want_it_are_full_nothing_of_the_request_is_routed(
 
 
 @pytest.mark.parametrize("size", [10, 5000])
-def test_reading_finds_small_and_large_blobs(
-    do: Run, pipe: Callable[..., str], size: int
-) -> None:
+def test_reading_finds_small_and_large_blobs(do: Run, pipe: Callable[..., str], size: int) -> None:
     reader = pipe("a", news="x")
     publish(do, "news", ("x", b"b" * size, ""))
     assert read(do, reader, 1)[2] == b"b" * size
