@@ -73,9 +73,13 @@ class Transition:
         return values
 
 
-@cache
+_names: dict[type[Transition], tuple[str, ...]] = {}  # looked up once for each stub
+
+
 def _argument_names(stub: type[Transition]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(stub))[1:]
+    if stub not in _names:
+        _names[stub] = tuple(field.name for field in fields(stub))[1:]
+    return _names[stub]
 
 
 @cache
