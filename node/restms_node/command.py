@@ -1,0 +1,101 @@
+"""The command line: `restms serve` and its options, all of them from the table of settings."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import trio
+
+from restms_cluster.errors import StartError
+from restms_node.config import CONFIG, Option, load, options
+from restms_node.server import serve
+from restms_node.version import VERSION
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = make_parser()
+    given = vars(parser.parse_args(arguments))
+    if given.pop("command") is None:
+        parser.print_help(sys.stderr)
+        return MISUSED
+    status = 0
+    try:
+        _serve({name: text for name, text in given.items() if text is not None})
+    except* StartError as group:
+        print(f"restms: {_first(group)}", file=sys.stderr)  # noqa: T201
+        status = FAILED
+    except* KeyboardInterrupt:  # before the server was up and took the signal itself
+        status = INTERRUPTED
+    return status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser. It leaves the values as text: they are read like those of the file."""
+    parser = argparse.ArgumentParser(
+        prog="restms", description="A RestMS broker over plain HTTP.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"restms {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    server = commands.add_parser(
+        "serve",
+        help="run a node",
+        description="Run a node of the broker, until SIGTERM or Ctrl-C.",
+        epilog="Every option is also an environment variable (--max-waits is RESTMS_MAX_WAITS) "
+        "and a key of the TOML file (max_waits). Flags go before the environment, the "
+        "environment before the file. Domains and their feeds are named in the file.",
+        allow_abbrev=False,
+    )
+    server.add_argument("--config", metavar="FILE", dest=CONFIG, help="the TOML file")
+    limits = server.add_argument_group("limits on what clients may ask for")
+    for option in options():
+        (limits if option.is_limit else server).add_argument(
+            option.flag, dest=option.name, metavar=option.kind.metavar, help=_help(option)
+        )
+    return parser
+
+
+def set_up_logging() -> None:
+    """Log to standard error, one line for each event."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class OneLine(logging.Formatter):
+    """Writes time (UTC), level, logger and message in one line, whatever they contain."""
+
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a stack trace, or what somebody sent, does not break it."""
+        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _serve(flags: dict[str, str]) -> None:
+    set_up_logging()
+    settings = load(flags, os.environ)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    trio.run(serve, settings)
+
+
+def _help(option: Option) -> str:
+    default = f" (default: {option.default})" if option.default else ""
+    return f"{option.help}{default}".replace("%", "%%")
+
+
+def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

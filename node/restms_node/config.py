@@ -1,0 +1,252 @@
+"""Settings: the one table of options, and how they are read.
+
+Each field of `Settings`, and each of the broker's `Limits`, is an option. Its
+flag (--max-waits), its environment variable (RESTMS_MAX_WAITS) and its key in
+the TOML file (max_waits) all come from its name. A flag goes before the
+environment, the environment before the file, the file before the default.
+Domains are in the file only.
+"""
+
+import logging
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+
+from restms_cluster.errors import StartError
+from restms_cluster.model import ConfiguredDomain, Limits
+from restms_node import values
+from restms_node.configured import read_domains
+from restms_node.values import Kind, Network, host_and_port
+
+T = TypeVar("T")
+
+PREFIX = "RESTMS_"
+CONFIG = "config"
+DOMAIN = "domain"
+
+LIMITS_HELP = {
+    "document_bytes": "largest document that a client may post",
+    "content_bytes": "largest content of a message",
+    "embed_bytes": "largest content that comes within its message; others come by their own URI",
+    "messages_per_request": "most messages in one publish",
+    "headers_per_message": "most headers in a message or a join",
+    "contents_per_message": "most contents in a message",
+    "name_length": "longest name of a feed, in characters",
+    "address_length": "longest address, in characters",
+    "text_length": "longest title, licence, property or header, in characters",
+    "feeds_per_domain": "most feeds in a domain",
+    "joins_per_pipe": "most joins of a pipe",
+    "messages_per_pipe": "most messages that a pipe holds; a full pipe takes no more",
+    "messages_listed": "most messages that one answer lists",
+    "staged_seconds": "how long a staged content waits for its message",
+    "idle_seconds": "how long a pipe that nobody uses is kept",
+}
+
+_log = logging.getLogger("restms.config")
+
+
+def _option(kind: Kind[T], default: T, help_text: str) -> T:
+    option: T = field(default=default, metadata={"kind": kind, "help": help_text})
+    return option
+
+
+def _data_dir() -> Path:
+    return platformdirs.user_data_path("restms")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How `serve` behaves. Times are in seconds."""
+
+    bind: str = _option(values.BIND, "127.0.0.1:8080", "where to listen; port 0 takes a free one")
+    redis: str = field(
+        default="",
+        # It may hold a password, and settings may be logged.
+        repr=False,
+        metadata={
+            "kind": values.TEXT,
+            "help": "URL of the Redis that all nodes share, redis://…, rediss://… or unix://…; "
+            "without it, a private server is started (set a password in the environment or the "
+            "file: flags can be seen by every user of the machine)",
+        },
+    )
+    data_dir: Path = field(
+        default_factory=_data_dir,
+        metadata={"kind": values.PATH, "help": "where the private server keeps its data"},
+    )
+    base_url: str = _option(
+        values.BASE_URL, "", "public URL of this server, if it is not what the request's Host says"
+    )
+    trusted_proxies: tuple[Network, ...] = _option(
+        values.NETWORKS, (), "proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed"
+    )
+    cors_origins: tuple[str, ...] = _option(
+        values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
+    )
+    wait_seconds: float = _option(
+        values.seconds(1), 55.0, "how long a request may wait for a message"
+    )
+    reread_seconds: float = _option(
+        values.seconds(), 5.0, "how often a waiting request looks by itself, hints or not"
+    )
+    max_waits: int = _option(values.whole(), 20_000, "most requests that may wait at a time")
+    drain_delay_seconds: float = _option(
+        values.seconds(0),
+        1.0,
+        "how long after SIGTERM new connections are still taken while /readyz fails",
+    )
+    drain_seconds: float = _option(
+        values.seconds(0), 10.0, "how long requests under way may still take when the server ends"
+    )
+    body_seconds: float = _option(values.seconds(), 30.0, "how long a request's body may take")
+    sweep_seconds: float = _option(
+        values.seconds(), 5.0, "how often idle pipes and old staged contents are looked for"
+    )
+    redis_timeout_seconds: float = _option(
+        values.seconds(), 10.0, "how long Redis may take to answer"
+    )
+    log_level: str = _option(
+        values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
+    )
+    limits: Limits = field(default_factory=Limits)
+    domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
+
+    @property
+    def host(self) -> str:
+        """The host part of `bind`, without brackets."""
+        return host_and_port(self.bind)[0]
+
+    @property
+    def port(self) -> int:
+        """The port part of `bind`; 0 for any that is free."""
+        return host_and_port(self.bind)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row of the table."""
+
+    name: str
+    kind: Kind[Any]
+    help: str
+    default: str
+    is_limit: bool
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The option in the environment."""
+        return PREFIX + self.name.upper()
+
+
+def options() -> tuple[Option, ...]:
+    """Return the table: the settings, then the limits."""
+    settings = [
+        Option(
+            item.name, item.metadata["kind"], item.metadata["help"], _default(item), is_limit=False
+        )
+        for item in fields(Settings)
+        if "kind" in item.metadata
+    ]
+    limits = [
+        Option(
+            item.name,
+            _limit_kind(item),
+            LIMITS_HELP.get(item.name, item.name.replace("_", " ")),
+            _default(item),
+            is_limit=True,
+        )
+        for item in fields(Limits)
+    ]
+    return (*settings, *limits)
+
+
+def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings; `flags` has the texts of the flags given, by the option's name.
+
+    Raises StartError with one sentence that names the place of the fault.
+    """
+    table = options()
+    path = flags.get(CONFIG) or environment.get(PREFIX + CONFIG.upper())
+    file = _read_file(Path(path)) if path else {}
+    _check_keys(path, file, table)
+    _warn_of_unknown(environment, table)
+    found: dict[str, Any] = {}
+    for option in table:
+        if option.name in flags:
+            found[option.name] = _from_text(option, option.flag, flags[option.name])
+        elif option.variable in environment:
+            found[option.name] = _from_text(option, option.variable, environment[option.variable])
+        elif option.name in file:
+            found[option.name] = _from_file(option, path, file[option.name])
+    limits = Limits(**{o.name: found.pop(o.name) for o in table if o.is_limit and o.name in found})
+    try:
+        domains = read_domains(file.get(DOMAIN, []), limits)
+    except ValueError as error:
+        raise StartError(f"{path}: {error}") from error
+    settings = Settings(**found, limits=limits, domains=domains)
+    if not settings.redis and not settings.data_dir.is_absolute():
+        raise StartError("This user has no home directory to keep data in; give --data-dir.")
+    return settings
+
+
+def _default(item: Field[Any]) -> str:
+    if item.default_factory is not MISSING:
+        return str(item.default_factory())
+    value = item.default
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _limit_kind(item: Field[Any]) -> Kind[Any]:
+    if item.name.endswith("_bytes"):
+        return values.SIZE
+    return values.seconds() if item.type is float else values.whole()
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise StartError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # not UTF-8, or not TOML: then it tells the line
+        raise StartError(f"{path} is not a TOML file: {error}.") from error
+
+
+def _check_keys(path: str | None, file: Mapping[str, object], table: tuple[Option, ...]) -> None:
+    known = {DOMAIN, *(option.name for option in table)}
+    for key in file:
+        if key not in known:
+            raise StartError(f'{path}: there is no option "{key}".')
+
+
+def _warn_of_unknown(environment: Mapping[str, str], table: tuple[Option, ...]) -> None:
+    # Not an error: Kubernetes sets variables such as RESTMS_PORT for a service named restms.
+    known = {PREFIX + CONFIG.upper(), *(option.variable for option in table)}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        _log.warning("no option, ignored: %s", ", ".join(unknown))
+
+
+def _from_text(option: Option, where: str, text: str) -> object:
+    try:
+        return option.kind.read(text)
+    except ValueError as error:
+        raise StartError(f"{where} must be {option.kind.expected}.") from error
+
+
+def _from_file(option: Option, path: str | None, value: object) -> object:
+    try:
+        return option.kind.from_toml(value)
+    except ValueError as error:
+        raise StartError(f"{path}: {option.name} must be {option.kind.expected}.") from error
