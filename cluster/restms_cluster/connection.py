@@ -1,0 +1,163 @@
+"""The connection that all tasks of a node share.
+
+One link carries everybody's commands. When it is lost, the calls under way
+fail at once, and a supervisor connects again for ever. A call that comes while
+there is no link waits a little for the next one: nothing of it was sent, so
+that is safe even for a write.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+from redis.exceptions import ResponseError
+
+from restms_cluster.address import Address
+from restms_cluster.dialer import Dialer
+from restms_cluster.errors import StartError, StateUnavailableError
+from restms_cluster.link import Answer, Argument, Link, LostError, Reply, pack
+from restms_cluster.pipeline import Pipeline
+
+OLDEST_REDIS = (7, 0)
+
+_logger = logging.getLogger("restms.connection")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What the server says it is: `name` is "redis", "valkey" or the like, in small letters."""
+
+    name: str
+    version: str
+
+
+class Connection:
+    """A supervised, pipelined connection. Start it with `await nursery.start(connection.run)`."""
+
+    def __init__(self, address: Address, *, timeout: float = 10.0, patience: float = 2.0) -> None:
+        """`timeout` bounds each answer, `patience` the wait for a lost link; both in seconds."""
+        self.address = address
+        self.generation = 0
+        self.round_trips = 0
+        self._timeout = timeout
+        self._patience = patience
+        self._pipeline: Pipeline | None = None
+        self._attached = trio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a link now."""
+        return self._pipeline is not None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Connect, and connect again whenever the link is lost. Raises StartError at first only."""
+        dialer = Dialer(self.address, _logger)
+        link = await dialer.first()
+        while True:
+            async with link:
+                cause = await self._serve(link, task_status if self.generation == 0 else None)
+            link = await dialer.again(cause)
+
+    async def call(self, *args: Argument, retry: bool = False) -> Reply:
+        """Run one command and return its reply.
+
+        `retry` tells that it may be repeated if the link is lost, which is
+        right for reads. Raises StateUnavailableError when Redis cannot be
+        reached or cannot serve now, ResponseError for any other error reply.
+        """
+        answer = (await self._request(pack(*args), 1, retry=retry))[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def call_many(
+        self, commands: Sequence[Sequence[Argument]], *, retry: bool = False
+    ) -> list[Reply | ResponseError]:
+        """Run commands in one round trip, in order; return their replies and error replies.
+
+        Raises StateUnavailableError when Redis cannot be reached, or answers
+        any one of them with an error that means that it cannot serve now.
+        """
+        if not commands:
+            return []
+        data = b"".join([pack(*command) for command in commands])
+        replies: list[Reply | ResponseError] = []
+        for answer in await self._request(data, len(commands), retry=retry):
+            if isinstance(answer, StateUnavailableError):
+                raise answer
+            replies.append(answer)
+        return replies
+
+    async def wait_generation(self, after: int) -> int:
+        """Wait until `generation` is greater than `after`, as it is after the next connect."""
+        while self.generation <= after:
+            await self._attached.wait()
+        return self.generation
+
+    async def serverinfo(self) -> ServerInfo:
+        """Ask the server what it is. Raises ResponseError if it does not know the question."""
+        # HELLO, for INFO is among the "dangerous" commands that many access lists leave out.
+        reply = await self.call("HELLO", retry=True)
+        facts = reply if isinstance(reply, list) else []
+        found = {
+            name: value.decode("utf-8", "replace")
+            for name, value in zip(facts[::2], facts[1::2], strict=False)
+            if name in (b"server", b"version") and isinstance(value, bytes)
+        }
+        name = "redis" if b"server" not in found else found[b"server"].lower()
+        return ServerInfo(name, found.get(b"version", "0"))
+
+    async def _serve(
+        self, link: Link, task_status: trio.TaskStatus[None] | None
+    ) -> StateUnavailableError:
+        pipeline = Pipeline(link, self._timeout)
+        cause: StateUnavailableError = LostError()
+        self._pipeline = pipeline
+        self.generation += 1
+        self._attached.set()
+        self._attached = trio.Event()
+        if task_status is not None:
+            task_status.started()
+        try:
+            cause = await pipeline.run()
+        finally:
+            # First detach, then fail: a call that is repeated must find the next link.
+            self._pipeline = None
+            pipeline.fail(cause)
+        return cause
+
+    async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:
+        pipeline = self._pipeline or await self._wait_attached()
+        self.round_trips += 1
+        try:
+            return await pipeline.request(data, count)
+        except LostError:
+            if not retry:
+                raise
+        pipeline = await self._wait_attached()
+        self.round_trips += 1
+        return await pipeline.request(data, count)
+
+    async def _wait_attached(self) -> Pipeline:
+        with trio.move_on_after(self._patience):
+            while self._pipeline is None:
+                await self._attached.wait()
+            return self._pipeline
+        raise StateUnavailableError("Redis is out of reach.")
+
+
+async def check_server(connection: Connection) -> ServerInfo:
+    """Return what the server is; StartError if it is older than what the scripts need."""
+    try:
+        info = await connection.serverinfo()
+        version = tuple(int(part) for part in info.version.split(".")[:2])
+    except (ResponseError, ValueError):
+        raise StartError(f"The server at {connection.address} does not tell its version.") from None
+    except StateUnavailableError as error:
+        raise StartError(f"The server at {connection.address} cannot serve: {error.text}") from None
+    if info.name == "redis" and version < OLDEST_REDIS:
+        raise StartError(
+            f"Redis {info.version} is too old: 7.0 or newer, or any Valkey, is needed."
+        )
+    return info

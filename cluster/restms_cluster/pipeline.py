@@ -1,0 +1,100 @@
+"""Commands of many tasks over one link, their answers matched in order.
+
+Redis answers in the order in which it was asked. So every request joins a
+queue in the same step that posts its bytes, and every reply belongs to the
+queue's head. A caller that is cancelled leaves its place in the queue behind,
+and only the answer is dropped: this is what keeps the others' answers right.
+"""
+
+from collections import deque
+from typing import Any
+
+import trio
+
+from restms_cluster.errors import StateUnavailableError
+from restms_cluster.link import Answer, DemotedError, Link, LostError, until_lost
+
+
+class _Request:
+    """One caller's commands: how many answers they get, and who waits for them."""
+
+    __slots__ = ("answers", "count", "error", "since", "task")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.answers: list[Answer] = []
+        self.error: StateUnavailableError | None = None
+        self.since = trio.current_time()
+        self.task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    def abandon(self, _: Any) -> trio.lowlevel.Abort:
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def finish(self) -> None:
+        if self.task is not None:
+            trio.lowlevel.reschedule(self.task)
+            self.task = None
+
+
+class Pipeline:
+    """The requests on one link. It lives as long as the link does."""
+
+    def __init__(self, link: Link, timeout: float) -> None:
+        """`timeout` is how many seconds an answer may take."""
+        self._link = link
+        self._timeout = timeout
+        self._waiting: deque[_Request] = deque()
+
+    async def request(self, data: bytes, count: int) -> list[Answer]:
+        """Send `count` packed commands at once; return their answers.
+
+        Raises LostError when the link is lost first, and
+        StateUnavailableError when Redis stalls.
+        """
+        request = _Request(count)
+        self._waiting.append(request)
+        self._link.post(data)
+        await trio.lowlevel.wait_task_rescheduled(request.abandon)
+        if request.error is not None:
+            raise request.error
+        return request.answers
+
+    async def run(self) -> StateUnavailableError:
+        """Carry requests and answers until the link is of no more use; return why."""
+        return await until_lost(self._link.write_posted, self._read, self._watch)
+
+    def fail(self, cause: StateUnavailableError) -> None:
+        """End all requests that have no answer yet."""
+        while self._waiting:
+            request = self._waiting.popleft()
+            # Each caller gets an error of its own, for each adds its own traceback.
+            kind = LostError if isinstance(cause, LostError) else StateUnavailableError
+            request.error = kind(cause.text)
+            request.finish()
+
+    async def _read(self) -> None:
+        waiting = self._waiting
+        while True:
+            demoted = None
+            for answer in await self._link.receive():
+                if not waiting:
+                    raise LostError("Redis sent an answer that nobody had asked for.")
+                request = waiting[0]
+                request.answers.append(answer)
+                if len(request.answers) == request.count:
+                    waiting.popleft()
+                    request.finish()
+                if isinstance(answer, DemotedError):
+                    demoted = answer
+            if demoted is not None:
+                raise LostError(demoted.text)
+
+    async def _watch(self) -> None:
+        """Raise when the oldest request has waited too long: one timer serves all."""
+        while True:
+            now = trio.current_time()
+            due = (self._waiting[0].since if self._waiting else now) + self._timeout
+            if due <= now:
+                raise StateUnavailableError("Redis did not answer in time.")
+            await trio.sleep_until(due)

