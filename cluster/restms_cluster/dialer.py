@@ -39,7 +39,7 @@ class Dialer:
             self._pause = PAUSE_FIRST
         while True:
             # Uneven, so that the nodes of a cluster do not all come back in the same moment.
-            await trio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311
+            await trio.sleep(self._pause * random.uniform(0.5, 1))
             self._pause = min(PAUSE_LONGEST, self._pause * 2)
             try:
                 link = await Link.open(self._address)
