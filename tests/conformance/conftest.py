@@ -1,0 +1,127 @@
+"""The conformance suite: it speaks HTTP only, to any RestMS server.
+
+    pytest tests/conformance                                     # starts two nodes by itself
+    RESTMS_URL=http://host:8080 pytest tests/conformance         # a server that runs already
+    RESTMS_URL=http://a:80,http://b:80 pytest tests/conformance  # nodes of one cluster, in turn
+    pytest tests/conformance -m "not ours"                       # the specifications' rules alone
+
+A server named by RESTMS_URL is asked for limits, CORS and other domains only if
+RESTMS_SMALL_URL names one that was started with the options of SMALL below,
+and RESTMS_DOMAIN a second domain of the first one.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.client import Client, unique
+from tests.conformance.documents import CBOR, JSON, XML, Format
+
+ADDRESS = "sports.football"  # where the fixture `pipe` is joined to the fixture `feed`
+ORIGIN = "http://page.example"
+LISTED, PER_PIPE, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 1, 1
+SMALL = (
+    *("--messages-listed", str(LISTED)),
+    *("--messages-per-pipe", str(PER_PIPE)),
+    *("--wait-seconds", str(WAIT_SECONDS)),
+    *("--staged-seconds", str(STAGED_SECONDS)),
+    *("--cors-origins", ORIGIN),
+)
+SECOND_DOMAIN = "conformance"
+CONFIG = f"""
+[[domain]]
+name = "{SECOND_DOMAIN}"
+title = "The second domain"
+[[domain.feed]]
+name = "configured"
+title = "A configured feed"
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "ours: where the specifications are silent, we decided")
+
+
+@pytest.fixture(scope="session")
+def servers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[list[str], str | None]]:
+    """The URLs of the nodes under test, and of the one with small limits."""
+    given = os.environ.get("RESTMS_URL")
+    if given:
+        yield (
+            [url.strip().rstrip("/") for url in given.split(",")],
+            os.environ.get("RESTMS_SMALL_URL"),
+        )
+        return
+    from tests.nodes import Cluster
+
+    config = tmp_path_factory.mktemp("config") / "restms.toml"
+    config.write_text(CONFIG)
+    with Cluster(2, "--config", str(config)) as cluster:
+        urls = cluster.urls
+        yield urls, cluster.add(*SMALL).url
+
+
+@pytest.fixture(scope="session")
+def urls(servers: tuple[list[str], str | None]) -> list[str]:
+    return servers[0]
+
+
+@pytest.fixture(scope="session")
+def session_client(urls: list[str]) -> Iterator[Client]:
+    with Client(urls) as client:
+        yield client
+
+
+@pytest.fixture
+def broker(session_client: Client) -> Iterator[Client]:
+    """A client of all nodes in turn, which speaks XML. What it makes, goes with the test."""
+    yield session_client
+    session_client.delete_all()
+
+
+@pytest.fixture
+def small(servers: tuple[list[str], str | None]) -> Iterator[Client]:
+    """A client of the node with small limits."""
+    url = servers[1]
+    if url is None:
+        pytest.skip("RESTMS_SMALL_URL names no server with small limits")
+    with Client([url]) as client:
+        yield client
+
+
+@pytest.fixture
+def second_domain() -> str:
+    """The name of a configured domain that is not `default`."""
+    name = os.environ.get("RESTMS_DOMAIN", "" if "RESTMS_URL" in os.environ else SECOND_DOMAIN)
+    if not name:
+        pytest.skip("RESTMS_DOMAIN names no second domain")
+    return name
+
+
+@pytest.fixture(params=[XML, JSON, CBOR], ids=str)
+def speaker(request: pytest.FixtureRequest, broker: Client) -> Client:
+    """The same client in each of the formats."""
+    if request.param is CBOR and not _speaks(broker, CBOR):
+        pytest.skip("CBOR is our extension, which this server does not have")
+    return broker.in_format(request.param)
+
+
+@pytest.fixture
+def feed(broker: Client) -> str:
+    """A public feed of the default type."""
+    return broker.create_feed(unique("feed"))
+
+
+@pytest.fixture
+def pipe(broker: Client, feed: str) -> str:
+    """A pipe joined to `feed` at ADDRESS."""
+    pipe = broker.create_pipe()
+    broker.join(pipe, feed, ADDRESS)
+    return pipe
+
+
+def _speaks(broker: Client, format: Format) -> bool:
+    return broker.in_format(format).get("/restms/domain/default").status_code == 200
