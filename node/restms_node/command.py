@@ -45,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     server = commands.add_parser(
         "serve",
         help="run a node",
+        usage="restms serve [options]",
         description="Run a node of the broker, until SIGTERM or Ctrl-C.",
         epilog="Every option is also an environment variable (--max-waits is RESTMS_MAX_WAITS) "
         "and a key of the TOML file (max_waits). Flags go before the environment, the "

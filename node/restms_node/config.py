@@ -68,8 +68,8 @@ class Settings:
         # It may hold a password, and settings may be logged.
         repr=False,
         metadata={
-            "kind": values.TEXT,
-            "help": "URL of the Redis that all nodes share, redis://…, rediss://… or unix://…; "
+            "kind": values.URL,
+            "help": "URL of the Redis that all nodes share (redis://, rediss:// or unix://); "
             "without it, a private server is started (set a password in the environment or the "
             "file: flags can be seen by every user of the machine)",
         },

@@ -152,7 +152,7 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
-TEXT: Kind[str] = Kind("TEXT", "a text", (str,), str)
+URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows what a good one is
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size
 )
@@ -162,8 +162,11 @@ BASE_URL: Kind[str] = Kind(
     "URL", "an absolute http:// or https:// URL without user, query or fragment", (str,), _base_url
 )
 NETWORKS: Kind[tuple[Network, ...]] = Kind(
-    "NETWORK,…", "IP networks such as 10.0.0.0/8 (no bits set after the prefix)", (list,), _networks
+    "NETWORK,...",
+    "IP networks such as 10.0.0.0/8 (no bits set after the prefix)",
+    (list,),
+    _networks,
 )
 ORIGINS: Kind[tuple[str, ...]] = Kind(
-    "ORIGIN,…", "origins such as https://example.org (no path), or *", (list,), _origins
+    "ORIGIN,...", "origins such as https://example.org (no path), or *", (list,), _origins
 )

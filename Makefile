@@ -1,0 +1,62 @@
+# Everything happens in a virtual environment in .venv; nothing else is touched.
+
+PYTHON ?= python3
+TESTS ?= tests
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help:
+	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 0.0.0.0:80 ...' for options)"
+	@echo "make test   run the tests (TESTS=tests/node for some of them)"
+	@echo "make lint   check style, types and imports"
+	@echo "make clean  remove what these made"
+
+run: $(VENV)/.run
+	@exec $(BIN)/restms serve $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist restms.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find cluster node scripts tests docs -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps: what has been installed, and that pyproject.toml has not changed since.
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	@echo "Installing restms in $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what tests it in $(VENV)"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what checks it in $(VENV)"
+	@$(PIP) install --editable '.[lint]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "restms needs Python 3.11 or later: there is no $(PYTHON)." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "restms needs Python 3.11 or later: try make PYTHON=python3.11." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv is missing: on Debian and Ubuntu, install python3-venv." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
