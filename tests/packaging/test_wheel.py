@@ -10,8 +10,8 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
+import httpx
 import pytest
 
 PROJECT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def run(*command: str, seconds: float, cwd: Path | None = None) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would lead back to the sources, or configure the server."""
+    """Return the environment without what leads to the sources or configures the server."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -151,9 +151,9 @@ def test_it_serves_and_ends_when_told(
     assert said is not None, line
     assert said[1] == wheel.name.split("-")[1]
     assert said[3] == str(tmp_path / "data")
-    with urlopen(f"{said[2]}/restms/domain/default", timeout=RUN_SECONDS) as answer:
-        assert answer.status == 200
-        assert b'name="default"' in answer.read()
+    answer = httpx.get(f"{said[2]}/restms/domain/default", timeout=RUN_SECONDS)
+    assert answer.status_code == 200
+    assert 'name="default"' in answer.text
     process.send_signal(signal.SIGTERM)
     assert process.wait(RUN_SECONDS) == 0, (tmp_path / "log").read_text()
     assert not (tmp_path / "data" / "redis.sock").exists()
