@@ -130,6 +130,7 @@ def test_nothing_of_another_name_is_installed(environment: Path) -> None:
         "-c",
         "import importlib.metadata as m; print(*m.files('restms'), sep='\\n')",
         seconds=RUN_SECONDS,
+        cwd=environment,  # not the checkout, where Python would find that first
     )
     roots = {line.partition("/")[0] for line in record.splitlines() if not line.startswith("..")}
     assert {root for root in roots if not root.startswith("restms-")} == PACKAGES
