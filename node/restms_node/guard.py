@@ -1,10 +1,17 @@
-"""A small ASGI layer ahead of everything: requests that two parsers could read differently."""
+"""A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
+import trio
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
 
 
 class Guard:
-    """Refuses what could smuggle a second request past a proxy (RFC 9112 6.1)."""
+    """Refuses what could smuggle a second request past a proxy; lets every answer end in peace."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
@@ -12,13 +19,31 @@ class Guard:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Pass a request on, or answer it with 400 and end its connection."""
+        """Pass a request on, or answer it with 400 and end its connection (RFC 9112 6.1)."""
         if scope["type"] == "http":
             names = [name.lower() for name, _ in scope["headers"]]
             if b"transfer-encoding" in names and b"content-length" in names:
                 await _refuse(send)
                 return
-        await self._app(scope, receive, send)
+            await self._app(scope, receive, _ending_in_peace(send))
+        else:
+            await self._app(scope, receive, send)
+
+
+def _ending_in_peace(send: ASGISendCallable) -> ASGISendCallable:
+    """Keep the last event of an answer from being cancelled half way.
+
+    With it Hypercorn tells the application that the stream is over, upon
+    which Quart-Trio cancels the handler: this very call. Hypercorn would then
+    never begin to time the connection's idleness, nor close it when it drains.
+    """
+
+    async def send_event(event: ASGISendEvent) -> None:
+        last = event["type"] == "http.response.body" and not event.get("more_body")
+        with trio.CancelScope(shield=last):
+            await send(event)
+
+    return send_event
 
 
 async def _refuse(send: ASGISendCallable) -> None:

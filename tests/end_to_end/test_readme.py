@@ -1,0 +1,93 @@
+"""What the README and the walkthrough print is what happens."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.nodes import Cluster
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_the_curl_lines_publish_wait_and_acknowledge() -> None:
+    section = (ROOT / "README.md").read_text().split("## Three lines")[1].split("\n## ")[0]
+    make_pipe, lines = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    publish, wait, acknowledge = lines.splitlines()
+    with Cluster(0) as cluster:
+        cluster.add("--bind", "127.0.0.1:8080")  # the address that the README prints
+        # The reader first: it waits for what is published after it has begun.
+        script = f"set -eu\n{make_pipe}\n{wait} > read & reader=$!\n{publish}\nwait $reader\n"
+        script += f"cat read\n{acknowledge}\ncurl -s -o end -w '%{{http_code}}' \"$pipe-1\"\n"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=cluster.redis.log.parent,
+        )
+    assert done.returncode == 0, done.stderr
+    assert '<message count="1"/>' in done.stdout
+    assert "Hello, world</content>" in done.stdout
+    assert done.stdout.endswith("404")
+
+
+def shape(transcript: str) -> str:
+    """A transcript without what is new in every run."""
+    for pattern, same in (
+        (r"\b([pcj])[0-9a-f]{32}", r"\1…"),
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:port"),
+        (r'"[0-9a-f]+-(\w+)"', r'"…-\1"'),
+        (r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", "date"),
+        (r"(?i)(content-length): \d+", r"\1: n"),
+    ):
+        transcript = re.sub(pattern, same, transcript)
+    return transcript
+
+
+def test_the_walkthrough_happens_as_it_is_printed() -> None:
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "walkthrough.py")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert shape(done.stdout) == shape((DOCS / "walkthrough.md").read_text())
+
+
+def test_messages_outlive_the_embedded_server(tmp_path: Path) -> None:
+    import httpx
+
+    from tests.nodes import LISTENS
+
+    command = [sys.executable, "-m", "restms_node", "serve", "--bind", "127.0.0.1:0"]
+    command += ["--data-dir", str(tmp_path / "data")]
+    path = ""
+    for life in ("first", "second"):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
+            assert process.stdout is not None
+            found = LISTENS.search(process.stdout.readline())
+            assert found
+            url = found[1].decode()
+            if life == "first":
+                made = httpx.post(
+                    f"{url}/restms/domain/default",
+                    content="<restms><pipe/></restms>",
+                    headers={"Content-Type": "text/xml"},
+                )
+                path = made.headers["location"].removeprefix(url)
+                body = f"<restms><message address='{path.rpartition('/')[2]}'/></restms>"
+                post = httpx.post(
+                    f"{url}/restms/feed/default", content=body, headers={"Content-Type": "text/xml"}
+                )
+                assert post.status_code == 200
+            else:
+                uri = f"{url}{path}-1"
+                assert httpx.get(uri).status_code == 200
+            process.terminate()
+            assert process.wait(20) == 0
