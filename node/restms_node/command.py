@@ -3,14 +3,15 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node.config import CONFIG, Option, load, options
+from restms_node.config import CONFIG, Option, Settings, load, options
 from restms_node.server import serve
 from restms_node.version import VERSION
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except* StartError as group:
         print(f"restms: {_first(group)}", file=sys.stderr)  # noqa: T201
         status = FAILED
-    except* KeyboardInterrupt:  # before the server was up and took the signal itself
+    except* KeyboardInterrupt:  # before anything was begun that would have to be undone
         status = INTERRUPTED
     return status
 
@@ -87,7 +88,25 @@ def _serve(flags: dict[str, str]) -> None:
     set_up_logging()
     settings = load(flags, os.environ)
     logging.getLogger().setLevel(settings.log_level.upper())
-    trio.run(serve, settings)
+    trio.run(_serve_until_told, settings)
+
+
+async def _serve_until_told(settings: Settings) -> None:
+    """Serve; a signal that comes before the server takes them itself undoes its start.
+
+    Without this, SIGTERM would end the process on the spot and leave the
+    embedded server behind.
+    """
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
+            await serve(settings)
+            nursery.cancel_scope.cancel()
+
+
+async def _cancel_when_told(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
 
 
 def _help(option: Option) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from restms_node import command
 from restms_node.command import OneLine, main
@@ -114,16 +116,30 @@ def test_a_server_that_cannot_start_is_one_line(capsys: pytest.CaptureFixture[st
     assert re.fullmatch(rf"restms: .*{bind}.*\.\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("in_a_group", [False, True])
-def test_ctrl_c_before_the_server_is_up_ends_it(
-    monkeypatch: pytest.MonkeyPatch, in_a_group: bool
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_server_is_up_undoes_its_start(
+    monkeypatch: pytest.MonkeyPatch, which: signal.Signals
 ) -> None:
+    undone = []
+
     async def serve(settings: Settings) -> None:
-        if in_a_group:
-            raise BaseExceptionGroup("from a nursery", [KeyboardInterrupt()])
-        raise KeyboardInterrupt
+        try:
+            signal.raise_signal(which)
+            await trio.sleep(PATIENCE_SECONDS)
+        except trio.Cancelled:
+            undone.append(settings)
+            raise
 
     monkeypatch.setattr(command, "serve", serve)
+    assert main(["serve"]) == 0
+    assert len(undone) == 1
+
+
+def test_ctrl_c_while_settings_are_read_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> Settings:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "load", load)
     assert main(["serve"]) == 130
 
 
