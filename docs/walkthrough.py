@@ -68,12 +68,17 @@ class Walk:
         **headers: str,
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """Send a request to the next node, print it with its answer, and return the answer."""
-        answer = self.exchange(method, uri, body, content_type, accept, **headers)
+        answer = self.exchange(self.turn(), method, uri, body, content_type, accept, **headers)
         self.show(*answer)
         return answer[1], answer[2]
 
+    def turn(self) -> int:
+        """Return which node is next."""
+        return next(self._turn)
+
     def exchange(
         self,
+        node: int,
         method: str,
         uri: str,
         body: bytes | str = b"",
@@ -81,8 +86,7 @@ class Walk:
         accept: str = "",
         **headers: str,
     ) -> tuple[str, http.client.HTTPResponse, bytes]:
-        """Send a request to the next node; return what was sent and what came back."""
-        node = next(self._turn)
+        """Send a request to a node; return what was sent and what came back."""
         path = urlsplit(uri).path
         sent = {name.title(): value for name, value in headers.items()}
         if accept:
@@ -176,10 +180,11 @@ def by_address(walk: Walk) -> None:
     walk.say("Both wait on their asynclets, on different nodes. Then a message is posted.")
     answers: dict[int, tuple[str, http.client.HTTPResponse, bytes]] = {}
 
-    def wait(reader: int) -> None:
-        answers[reader] = walk.exchange("GET", pipes[reader], accept=XML)
+    def wait(reader: int, node: int) -> None:
+        answers[reader] = walk.exchange(node, "GET", pipes[reader], accept=XML)
 
-    threads = [threading.Thread(target=wait, args=(reader,)) for reader in range(len(pipes))]
+    readers = range(len(pipes))
+    threads = [threading.Thread(target=wait, args=(each, walk.turn())) for each in readers]
     for thread in threads:
         thread.start()
     message = (
@@ -221,7 +226,7 @@ def request_reply(walk: Walk) -> None:
 
 
 def contents(walk: Walk) -> None:
-    """One message with an embedded text, an embedded base64 and a staged PNG; two kinds of client."""
+    """One message with a text, base64 and a staged PNG, for two kinds of client."""
     walk.say("## Contents, and two representations of one pipe", "", "A picture is staged first.")
     pipe, name = new_pipe(walk, "gallery")
     answer, _ = walk.send("POST", "/restms/feed/default", png(), "image/png")
@@ -288,7 +293,8 @@ def walk_through(redis: str) -> None:
             "# A walk through RestMS",
             "",
             "Two nodes share one Redis; each request goes to the other node than the one",
-            "before. Made by `python docs/walkthrough.py`; ports, hashes and dates are new each time.",
+            "before. Made by `python docs/walkthrough.py`; ports, hashes and dates are new",
+            "each time.",
         )
         telnet(walk, nodes[0])
         by_address(walk)

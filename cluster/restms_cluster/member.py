@@ -91,6 +91,8 @@ async def _reestablish(broker: Broker) -> None:
         generation = broker.connection.generation
         await broker.connection.wait_generation(generation)
         await _try_to_establish(broker)
+        # Who read in vain while the link was down reads again.
+        broker.notifications.wake_all()
 
 
 async def _check(broker: Broker) -> None:

@@ -64,7 +64,7 @@ def make_app(node: Node) -> App:
             answer = await dispatch(node, await received(node, request))
         except RestMSError as error:
             answer = problem(error)
-        return respond(cors.allow(request.headers, answer))
+        return respond(cors.allow(dict(request.headers), answer))
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
@@ -88,10 +88,11 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     limit = body_limit(node, raw.method, uris.target(path), headers.get("content-type"))
     if (raw.content_length or 0) > limit:
         raise TooLargeError(f"The body is over its limit of {limit} bytes.")
-    with trio.move_on_after(node.settings.body_seconds) as patience:
-        body = await raw.get_data(cache=False, as_text=False, parse_form_data=False)
-    if patience.cancelled_caught:
-        raise BadRequestError("The body took too long to come.")
+    try:
+        with trio.fail_after(node.settings.body_seconds):
+            body = await raw.get_data(cache=False, as_text=False, parse_form_data=False)
+    except trio.TooSlowError:
+        raise BadRequestError("The body took too long to come.") from None
     if len(body) > limit:
         raise TooLargeError(f"The body is over its limit of {limit} bytes.")
     return Request(raw.method, path, headers, uris, body)

@@ -1,8 +1,6 @@
 """CORS (Fetch, section 3.2): which web pages of other origins may speak to this server."""
 
-from collections.abc import Sequence
-
-from werkzeug.datastructures import Headers
+from collections.abc import Mapping, Sequence
 
 from restms_node.exchange import Answer
 
@@ -20,7 +18,7 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
 
-    def allow(self, request: Headers, answer: Answer) -> Answer:
+    def allow(self, request: Mapping[str, str], answer: Answer) -> Answer:
         """Add what a browser needs to let the page see the answer."""
         origin = request.get("Origin")
         if not self._origins:

@@ -23,6 +23,7 @@ class Versioned(Protocol):
     @property
     def version(self) -> int:
         """The time of the last change, in microseconds."""
+        ...
 
 
 T = TypeVar("T", bound=Versioned)

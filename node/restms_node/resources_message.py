@@ -27,7 +27,8 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
         return found if changed_since(found.version, tag, *when) else None
 
     seconds = node.wait_seconds(request)
-    found = await node.waits.until(pipes.hints(token.pipe()), wanted, seconds)
+    hints = pipes.hints(token.pipe())
+    found: Message | Packed | None = await node.waits.until(hints, wanted, seconds)
     if found is None:
         return waited(seconds)
     if unchanged(request, found.version, representation.suffix):

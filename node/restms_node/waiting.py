@@ -16,6 +16,8 @@ from restms_cluster.notifications import Notifications
 
 T = TypeVar("T")
 
+RETRY_SECONDS = 1.0  # after a read that Redis did not answer
+
 
 class Waits:
     """The waits parked on this node: bounded in number, ended together when it drains."""
@@ -43,11 +45,15 @@ class Waits:
         with self._parked(), trio.move_on_after(seconds):
             async with self._notifications.watch(hints) as watch:
                 while True:
-                    found = await _read_patiently(read)
+                    pause = self._reread_seconds
+                    try:
+                        found = await read()
+                    except StateUnavailableError:
+                        pause = min(pause, RETRY_SECONDS)
                     if found is not None:
                         return found
                     # Spread out, so that many waits do not read in one moment.
-                    await watch.wakeup(self._reread_seconds * random.uniform(0.75, 1.25))
+                    await watch.wakeup(pause * random.uniform(0.75, 1.25))
                     self._check_draining()
         return None
 
@@ -79,10 +85,3 @@ class Waits:
             raise UnavailableError(
                 "This node is going down; ask again, another will answer.", retry_after=0
             )
-
-
-async def _read_patiently(read: Callable[[], Awaitable[T | None]]) -> T | None:
-    try:
-        return await read()
-    except StateUnavailableError:
-        return None
