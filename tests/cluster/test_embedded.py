@@ -18,7 +18,7 @@ from restms_cluster.address import Address
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 NODE = """
 import sys, trio
@@ -260,3 +260,48 @@ async def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_reaches_the_node_onl
 ) -> None:
     async with running(directory) as client:
         assert os.getsid(process_of(client)) != os.getsid(0)
+
+
+@pytest.fixture
+def mute_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An installed server that runs and says nothing."""
+    monkeypatch.setattr(embedded, "files", lambda _: None)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "redis-server").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "redis-server").chmod(0o700)
+
+
+@pytest.mark.usefixtures("mute_server")
+async def test_a_server_that_does_not_answer_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.1)
+    assert "does not answer" in await refused(directory)
+
+
+@pytest.mark.usefixtures("mute_server")
+async def test_a_server_that_loads_a_large_file_may_take_longer(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "START_SECONDS", 0.1)
+    loading_until = trio.current_time() + 0.3
+
+    async def ask(socket: Path, command: bytes) -> bytes:
+        loading = trio.current_time() < loading_until
+        return b"-LOADING dataset\r\n" if loading else b"+PONG\r\n"
+
+    monkeypatch.setattr(embedded, "ask", ask)
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(PATIENCE_SECONDS):
+            await nursery.start(EmbeddedServer(directory).run)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_does_not_stop_is_killed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "STOP_SECONDS", 0.1)
+    async with running(directory) as client:
+        process = process_of(client)
+        os.kill(process, signal.SIGSTOP)
+    assert not runs(process)
