@@ -21,11 +21,14 @@ from tests.conformance.documents import CBOR, JSON, XML, Format
 ADDRESS = "sports.football"  # where the fixture `pipe` is joined to the fixture `feed`
 ORIGIN = "http://page.example"
 LISTED, PER_PIPE, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 1, 1
+DOCUMENT_BYTES, CONTENT_BYTES = 10_000, 20_000
 SMALL = (
     *("--messages-listed", str(LISTED)),
     *("--messages-per-pipe", str(PER_PIPE)),
     *("--wait-seconds", str(WAIT_SECONDS)),
     *("--staged-seconds", str(STAGED_SECONDS)),
+    *("--document-bytes", str(DOCUMENT_BYTES)),
+    *("--content-bytes", str(CONTENT_BYTES)),
     *("--cors-origins", ORIGIN),
 )
 SECOND_DOMAIN = "conformance"

@@ -379,8 +379,8 @@ def test_join_to_a_feed_that_is_not_there_is_404(broker: Client) -> None:
 def test_join_across_domains_is_403(broker: Client, second_domain: str) -> None:
     """Section 1: a pipe joins feeds of its own domain only."""
     pipe = broker.create_pipe()
-    elsewhere = f"/restms/feed/{second_domain}/default"
-    expect(broker.get(elsewhere), 200)
+    made = broker.post(f"/restms/domain/{second_domain}", restms(feed=[{"name": unique("news")}]))
+    elsewhere = expect(made, 201).headers["Location"]
     expect(broker.post(pipe, restms(join=[{"feed": elsewhere, "address": ADDRESS}])), 403)
 
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 import pytest
 
 from tests.conformance.client import DEFAULT_FEED, DOMAIN, Client, expect, unique
-from tests.conformance.conftest import ADDRESS, ORIGIN
+from tests.conformance.conftest import ADDRESS, CONTENT_BYTES, DOCUMENT_BYTES, ORIGIN
 from tests.conformance.documents import CBOR, JSON, TEXT_XML, XML, Format, message, restms, text
 from tests.conformance.wire import Wire
 
@@ -525,6 +525,24 @@ def test_body_that_is_too_large_is_413(urls: list[str], media_type: str) -> None
     assert status == 413
     assert answered["Content-Type"].startswith("text/plain")
     assert body
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+@pytest.mark.parametrize(
+    ("media_type", "limit"), [(XML.media_type, DOCUMENT_BYTES), ("image/png", CONTENT_BYTES)]
+)
+def test_documents_and_contents_have_limits_of_their_own(
+    small: Client, media_type: str, limit: int, chunked: bool
+) -> None:
+    """Section 2: a document or content is 413 from one byte too many on, however it is sent."""
+    feed = small.create_feed(unique("feed"))
+    start, end = XML.write(restms(message=[message(ADDRESS, text("|"))])).split(b"|")
+    for size, status in ((limit, (200, 201)), (limit + 1, (413,))):
+        body = start + b"x" * (size - len(start) - len(end)) + end
+        sent = iter([body[:100], body[100:]]) if chunked else body
+        headers = {"content-type": media_type, "accept": ""}
+        expect(small.request("POST", feed, body=sent, headers=headers), *status)
 
 
 # HTTP

@@ -61,7 +61,6 @@ def test_asynclet_waits_for_its_message(broker: Client, feed: str, pipe: str) ->
     answer = expect(later.answer(), 200)
     (received,) = broker.document(answer)["message"]
     assert data_of(received["content"][0]) == b"news"
-    assert answer.elapsed < timedelta(seconds=3)
 
 
 @pytest.mark.parametrize("publisher", [0, 1])
