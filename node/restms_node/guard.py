@@ -9,6 +9,8 @@ from hypercorn.typing import (
     Scope,
 )
 
+BODY_SECONDS = 5.0
+
 
 class Guard:
     """Refuses what could smuggle a second request past a proxy; lets every answer end in peace."""
@@ -23,7 +25,8 @@ class Guard:
         if scope["type"] == "http":
             names = [name.lower() for name, _ in scope["headers"]]
             if b"transfer-encoding" in names and b"content-length" in names:
-                await _refuse(send)
+                if await _read_on(receive):
+                    await _refuse(send)
                 return
             await self._app(scope, receive, _ending_in_peace(send))
         else:
@@ -44,6 +47,22 @@ def _ending_in_peace(send: ASGISendCallable) -> ASGISendCallable:
             await send(event)
 
     return send_event
+
+
+async def _read_on(receive: ASGIReceiveCallable) -> bool:
+    """Read the body away; tell whether there is still somebody to answer.
+
+    While Hypercorn reads it may find what follows to be no HTTP, answer that
+    itself, and close: two answers at a time would break each other.
+    """
+    with trio.move_on_after(BODY_SECONDS):
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return False
+            if event["type"] == "http.request" and not event.get("more_body"):
+                return True
+    return True
 
 
 async def _refuse(send: ASGISendCallable) -> None:
