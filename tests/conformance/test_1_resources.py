@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.client import DEFAULT_FEED, DOMAIN, Client, expect, unique
 from tests.conformance.conftest import ADDRESS
-from tests.conformance.documents import message, restms, text
+from tests.conformance.documents import message, restms, staged, text
 
 PRIVATE = "/restms/resource/"
 
@@ -144,18 +144,22 @@ def test_forwarded_host_of_an_untrusted_client_is_ignored(broker: Client) -> Non
     assert b"evil.example" not in expect(response, 200).content
 
 
-@pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        lambda uri: uri,
+        lambda uri: urlsplit(uri).path,
+        lambda uri: f"../{urlsplit(uri).path.removeprefix('/restms/')}",
+    ],
+    ids=["absolute", "path", "relative"],
+)
 def test_uris_from_clients_may_be_relative_or_absolute(
-    broker: Client, feed: str, relative: bool
+    broker: Client, feed: str, sent: Callable[[str], str]
 ) -> None:
-    """Section 1: a URI that a client sends may be absolute, or relative to the server."""
-
-    def sent(uri: str) -> str:
-        return urlsplit(uri).path if relative else uri
-
+    """Section 1: a URI that a client sends may be absolute, or relative to where it is sent."""
     pipe = broker.create_pipe()
     broker.join(pipe, sent(feed), ADDRESS)
-    content = {"href": sent(broker.stage(feed, b"staged", "text/plain"))}
+    content = staged(sent(broker.stage(feed, b"staged", "text/plain")))
     assert broker.publish(feed, message(ADDRESS, content)) == [1]
 
 

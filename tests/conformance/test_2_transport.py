@@ -338,6 +338,17 @@ def test_both_waiting_headers_must_be_true(broker: Client, feed: str) -> None:
 
 
 @pytest.mark.ours
+@pytest.mark.parametrize("described", ["feed", "pipe", "join", "message"], indirect=True)
+def test_wait_for_a_change_ends_with_the_resource(broker: Client, described: str) -> None:
+    """Section 2: a wait for a change ends with 404 when the resource is deleted, on any node."""
+    tag = broker.get(described).headers["ETag"]
+    later = broker.on(0).get_later(described, when_none_match=tag)
+    assert later.waits()
+    broker.on(1).delete(described)
+    expect(later.answer(), 404)
+
+
+@pytest.mark.ours
 def test_wait_for_a_change_ends_with_204(broker: Client, described: str) -> None:
     """Section 2: `Prefer: wait` bounds a wait for a change: 204 with `Preference-Applied`."""
     tag = broker.get(described).headers["ETag"]

@@ -2,16 +2,21 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.nodes import Cluster
+import httpx
+import pytest
+
+from tests.nodes import LISTENS, Cluster
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's lines need curl")
 def test_the_curl_lines_publish_wait_and_acknowledge() -> None:
     section = (ROOT / "README.md").read_text().split("## Three lines")[1].split("\n## ")[0]
     make_pipe, lines = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
@@ -61,10 +66,6 @@ def test_the_walkthrough_happens_as_it_is_printed() -> None:
 
 
 def test_messages_outlive_the_embedded_server(tmp_path: Path) -> None:
-    import httpx
-
-    from tests.nodes import LISTENS
-
     command = [sys.executable, "-m", "restms_node", "serve", "--bind", "127.0.0.1:0"]
     command += ["--data-dir", str(tmp_path / "data")]
     path = ""
