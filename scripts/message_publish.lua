@@ -59,6 +59,7 @@ for i = messages, #ARGV, 4 do
     local state = pipe_state(pipe)
     if state.room > 0 then
       state.room = state.room - 1
+      state.took = true
       taken[#taken + 1] = state
     else
       full = full + 1
@@ -98,10 +99,12 @@ end
 
 local hints = redis.call('EXISTS', domain .. ':hints') == 1
 for _, state in pairs(pipes) do
-  redis.call('HSET', state.key, 'last', state.last, 'shared', state.shared,
-    'version', next_version(state.version))
-  if hints then
-    ring(state.stream)
+  if state.took then -- a full pipe that was passed over has not changed
+    redis.call('HSET', state.key, 'last', state.last, 'shared', state.shared,
+      'version', next_version(state.version))
+    if hints then
+      ring(state.stream)
+    end
   end
 end
 return reply

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 from functools import partial
 
 import trio
@@ -93,6 +94,8 @@ async def _serve_http(settings: Settings, listener: socket.socket, broker: Broke
     config = Config()
     config.graceful_timeout = settings.drain_seconds
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+    # Hypercorn would end a connection after so many requests, and not always cleanly.
+    config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
     config.loglevel = "WARNING"
     app = ASGIWrapper(Guard(make_app(node)))

@@ -172,7 +172,9 @@ def test_full_pipes_are_passed_over_and_counted(do: Run, pipe: Callable[..., str
     full, other = pipe("a", news="x"), pipe("b", news="x")
     publish(do, "news", ("x", b"1", ""), most=1)
     acknowledge(do, other, 1)
+    before = do(PipeRead("default", full, 10, IDLE))
     assert publish(do, "news", ("x", b"2", ""), most=1) == ["ok", 1, 1]
+    assert do(PipeRead("default", full, 10, IDLE)) == before
     assert read(do, full, 2) == ["next"]
     assert read(do, other, 2)[2] == b"2"
 
