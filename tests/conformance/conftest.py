@@ -42,10 +42,6 @@ title = "A configured feed"
 """
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "ours: where the specifications are silent, we decided")
-
-
 @pytest.fixture(scope="session")
 def servers(
     tmp_path_factory: pytest.TempPathFactory,
