@@ -15,15 +15,16 @@ MAX_WAIT = 10**6
 """The longest wait, in seconds, that a preference can mean."""
 
 _TYPE_LENGTH = 255
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_RANGE = re.compile(rf"(\*|{_WORD}/{_WORD})[ \t]*+")
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_RANGE = re.compile(rf"(\*|{_WORD}/{_WORD})[ \t]*")
 _QUALITY = re.compile(r"0?\.[0-9]{1,9}|0\.?|1(?:\.0{0,9})?")
 _MIME_TYPE = re.compile(
+    # Every space has one place where it can belong, so nothing is tried in two ways.
     rf"{_WORD}/{_WORD}"
-    rf'(?:[ \t]*+;[ \t]*+(?:{_WORD}=(?:{_WORD}|"(?:[ !#-\[\]-~]|\\[ -~])*+"))?+)*+[ \t]*+'
+    rf'(?:[ \t]*;(?:[ \t]*{_WORD}=(?:{_WORD}|"(?:[ !#-\[\]-~]|\\[ -~])*"))?)*[ \t]*'
 )
 # A quoted string without its closing quote runs to the end, so nothing is read twice.
-_PIECES = re.compile(r'"(?:[^"\\]|\\.)*+"?|[^",;]+|[,;]', re.DOTALL)
+_PIECES = re.compile(r'"(?:[^"\\]|\\.)*"?|[^",;]+|[,;]', re.DOTALL)
 _UTF_8 = "utf-8"
 _CHARSETS = frozenset({_UTF_8, "us-ascii"})
 
