@@ -1,0 +1,15 @@
+"""The page about operations names every option, with its default and its meaning."""
+
+from pathlib import Path
+
+import pytest
+
+from restms_node.config import Option, options
+
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+
+
+@pytest.mark.parametrize("option", options(), ids=lambda option: option.name)
+def test_every_option_stands_in_the_docs(option: Option) -> None:
+    default = f"`{option.default}`" if option.default else ""
+    assert f"| `{option.flag}` | {default} | {option.help} |" in PAGE
