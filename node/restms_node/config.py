@@ -104,7 +104,7 @@ class Settings:
     )
     body_seconds: float = _option(values.seconds(), 30.0, "how long a request's body may take")
     sweep_seconds: float = _option(
-        values.seconds(), 5.0, "how often idle pipes and old staged contents are looked for"
+        values.seconds(), 5.0, "how often idle pipes and what was deleted are cleared away"
     )
     redis_timeout_seconds: float = _option(
         values.seconds(), 10.0, "how long Redis may take to answer"
