@@ -74,6 +74,21 @@ class UnavailableError(RestMSError):
         super().__init__(text, retry_after=retry_after)
 
 
+class FullError(UnavailableError):
+    """Every pipe that wants the messages has no room for them."""
+
+    word = "full"
+
+
+class DrainingError(UnavailableError):
+    """The node is going down; another one will answer."""
+
+    word = "draining"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, retry_after=0)
+
+
 class StateUnavailableError(UnavailableError):
     """Redis did not answer, or answered that it cannot serve now."""
 

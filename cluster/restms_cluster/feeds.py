@@ -92,7 +92,7 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
         case Outcome.UNKNOWN_TYPE:
             return BadRequestError("No profile of this server has that feed type.")
         case Outcome.TYPE_DIFFERS:
-            return ForbiddenError("A feed of that name exists, and its type is another.")
+            return ForbiddenError("The feed has another type, and a type cannot be changed.")
         case Outcome.TOO_MANY:
             return ForbiddenError(f"The domain has all the feeds it may have ({most}).")
         case Outcome.CONFIGURED:

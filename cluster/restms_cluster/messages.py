@@ -8,10 +8,10 @@ from restms_cluster import blobs, contents
 from restms_cluster.broker import Broker, required
 from restms_cluster.errors import (
     ForbiddenError,
+    FullError,
     NotFoundError,
     PreconditionFailedError,
     RestMSError,
-    UnavailableError,
 )
 from restms_cluster.model import (
     ALWAYS,
@@ -149,8 +149,9 @@ def _refusal(outcome: Outcome) -> RestMSError:
                 "A content that the request names was staged on another feed; nothing was routed."
             )
         case Outcome.FULL:
-            return UnavailableError(
-                "Every pipe that wants this message is full; nothing was routed.", retry_after=5
+            return FullError(
+                "No pipe that wants one of the messages has room for it; nothing was routed.",
+                retry_after=5,
             )
         case _:
             return NotFoundError("There is no such feed.")

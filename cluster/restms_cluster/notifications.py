@@ -145,8 +145,8 @@ class Notifications:
             return self._mode
         if self._mode is not Mode.PUBLISHED:
             _logger.warning(
-                "Redis sends no keyspace notifications for streams (%s lacks Kt and cannot be "
-                "set): the scripts publish the hints themselves.",
+                "Redis's keyspace notifications for streams (%s) do not arrive: the scripts "
+                "publish the hints themselves.",
                 _SETTING,
             )
         self._switch(Mode.PUBLISHED)
@@ -196,7 +196,7 @@ class Notifications:
 
 
 async def _configure(connection: Connection) -> bool:
-    """Have Redis tell of changes of streams; tell whether its configuration was changed."""
+    """Have Redis tell of changes of streams; tell whether it is configured to do so now."""
     try:
         reply = await connection.call("CONFIG", "GET", _SETTING)
         flags = reply[1] if isinstance(reply, list) and len(reply) > 1 else b""
@@ -205,7 +205,7 @@ async def _configure(connection: Connection) -> bool:
         wanted = "K" if "A" in before else "Kt"
         missing = "".join(flag for flag in wanted if flag not in before)
         if not missing:
-            return False
+            return True  # another node that starts just now may have done it
         await connection.call("CONFIG", "SET", _SETTING, before + missing)
     except ResponseError:
         return False  # a managed service, or a user who may not: there is another way

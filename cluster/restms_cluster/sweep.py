@@ -45,4 +45,4 @@ async def run(broker: Broker, domain: ConfiguredDomain, seconds: float) -> None:
             _log.warning("no sweep of the domain %s: %s", domain.name, error)
             continue
         if collected:
-            _log.info("collected %d idle pipes of the domain %s", collected, domain.name)
+            _log.info("pipes of the domain %s collected as idle: %d", domain.name, collected)

@@ -25,6 +25,7 @@ from restms_node.uris import Uris
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 NO_BODY = (204, 304)
+READ_AWAY_BYTES = 64 * 1024 * 1024
 
 _log = logging.getLogger("restms.app")
 
@@ -40,10 +41,9 @@ class App(QuartTrio):
 
 def make_app(node: Node) -> App:
     """Make the application that serves a node."""
-    limits = node.settings.limits
     app = App("restms_node", static_folder=None)
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = max(limits.document_bytes, limits.content_bytes)
+    app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     health = Health(node)
@@ -68,8 +68,9 @@ def make_app(node: Node) -> App:
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
-        if error.code == 405:
-            return respond(sentence(403, f"{request.method} is not allowed here."))
+        if error.code == 405:  # a method that Quart's routes do not name
+            uris = Uris(base_uri(node.settings, request.scope, {}))
+            return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
         return respond(sentence(error.code or 500, _sentence(error)))
 
     return app
@@ -86,16 +87,34 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     if raw.method in ("GET", "HEAD", "OPTIONS"):
         return Request(raw.method, path, headers, uris)
     limit = body_limit(node, raw.method, uris.target(path), headers.get("content-type"))
-    if (raw.content_length or 0) > limit:
-        raise TooLargeError(f"The body is over its limit of {limit} bytes.")
     try:
         with trio.fail_after(node.settings.body_seconds):
-            body = await raw.get_data(cache=False, as_text=False, parse_form_data=False)
+            body = await read_body(raw, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
-    if len(body) > limit:
-        raise TooLargeError(f"The body is over its limit of {limit} bytes.")
     return Request(raw.method, path, headers, uris, body)
+
+
+async def read_body(raw: QuartRequest, limit: int) -> bytes:
+    """Read the body; TooLargeError where it is over its limit.
+
+    What is over is read away, up to a bound: most clients see an answer only
+    when they have sent their request.
+    """
+    body = bytearray()
+    size = 0
+    too_large = TooLargeError(f"The body is over its limit of {limit} bytes.")
+    if (raw.content_length or 0) > limit + READ_AWAY_BYTES:
+        raise too_large
+    async for chunk in raw.body:
+        size += len(chunk)
+        if size > limit + READ_AWAY_BYTES:
+            break
+        if size <= limit:
+            body += chunk
+    if size > limit:
+        raise too_large
+    return bytes(body)
 
 
 def respond(answer: Answer) -> Response:
@@ -108,6 +127,4 @@ def respond(answer: Answer) -> Response:
 
 
 def _sentence(error: HTTPException) -> str:
-    if error.code == 413:
-        return "The body is over its limit."
     return "The server met an unexpected error." if error.code == 500 else f"{error.name}."

@@ -19,7 +19,8 @@ def posted(request: Request) -> Tree:
     else:
         found = content_representation(content_type)
         if found is None:
-            raise UnsupportedTypeError("The server does not read documents of that type.")
+            known = ", ".join(each.media_type for each in REPRESENTATIONS)
+            raise UnsupportedTypeError(f"The server reads documents in {known} only.")
         representation = found
     if not request.body:
         raise BadRequestError("The request has no document.")

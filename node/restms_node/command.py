@@ -97,7 +97,7 @@ async def _serve_until_told(settings: Settings) -> None:
     Without this, SIGTERM would end the process on the spot and leave the
     embedded server behind.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
             await serve(settings)

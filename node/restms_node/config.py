@@ -219,7 +219,9 @@ def _read_file(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise StartError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # not UTF-8, or not TOML: then it tells the line
+    except UnicodeDecodeError as error:
+        raise StartError(f"{path} is not a TOML file: it is not in UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:  # it tells the line
         raise StartError(f"{path} is not a TOML file: {error}.") from error
 
 

@@ -87,9 +87,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 
 
 async def _serve_http(settings: Settings, listener: socket.socket, broker: Broker) -> None:
-    waits = Waits(
-        broker.notifications, most=settings.max_waits, reread_seconds=settings.reread_seconds
-    )
+    # Reading is what keeps a waiting reader's pipe in use.
+    reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
+    waits = Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
     node = Node(broker, waits, settings)
     config = Config()
     config.graceful_timeout = settings.drain_seconds
@@ -112,9 +112,10 @@ async def _until_told(settings: Settings, waits: Waits, everything: trio.CancelS
     """Return when the server is to close: after a signal, once the waits have been answered.
 
     SIGTERM comes from an orchestrator, whose load balancer needs a moment to
-    see that the node is no longer ready; SIGINT comes from a person.
+    see that the node is no longer ready; SIGINT comes from a person, and SIGHUP
+    from a terminal that was closed.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         told = await anext(signals)
         waits.drain()
         async with trio.open_nursery() as nursery:

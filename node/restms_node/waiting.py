@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import trio
 
-from restms_cluster.errors import StateUnavailableError, UnavailableError
+from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
 from restms_cluster.notifications import Notifications
 
 T = TypeVar("T")
@@ -37,7 +37,8 @@ class Waits:
 
         What is there at once costs one read. Errors of `read` end the wait,
         but for a Redis out of reach: a wait outlasts its restart. Raises
-        UnavailableError when the node drains or has all the waits it may.
+        DrainingError when the node drains, UnavailableError when it has all the
+        waits it may.
         """
         found = await read()
         if found is not None or seconds <= 0:
@@ -82,6 +83,4 @@ class Waits:
 
     def _check_draining(self) -> None:
         if self.draining:
-            raise UnavailableError(
-                "This node is going down; ask again, another will answer.", retry_after=0
-            )
+            raise DrainingError("This node is going down; ask again, another will answer.")
