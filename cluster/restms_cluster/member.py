@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Sequence
 
 import trio
+from redis.exceptions import ResponseError
 
 from restms_cluster import domains, sweep
 from restms_cluster.address import Address
@@ -59,6 +60,7 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(connection.run)
         await check_server(connection)
+        await _warn_of_loss(connection)
         await nursery.start(notifications.run)
         try:
             await broker.load()
@@ -78,6 +80,20 @@ async def establish(broker: Broker) -> None:
     await _request_hints(broker)
     for domain in broker.domains.values():
         await domains.configure(broker, domain)
+
+
+async def _warn_of_loss(connection: Connection) -> None:
+    """Say so where Redis is set up to forget messages, and lets us see that."""
+    for setting, harmless, harm in (
+        ("maxmemory-policy", b"noeviction", "may throw messages away when its memory is full"),
+        ("appendonly", b"yes", "does not keep an append-only file: its crash loses messages"),
+    ):
+        try:
+            reply = await connection.call("CONFIG", "GET", setting)
+        except ResponseError:
+            return  # a managed service, or a user who may not
+        if isinstance(reply, list) and len(reply) > 1 and reply[1] != harmless:
+            _log.warning("Redis %s (%s is not %s).", harm, setting, harmless.decode())
 
 
 async def ready(broker: Broker) -> bool:
