@@ -107,7 +107,7 @@ class Link:
         except (OSError, ValueError, trio.BrokenResourceError) as error:
             reason = _reason(error)
         except (StateUnavailableError, ResponseError) as error:
-            reason = str(error).rstrip(".")
+            reason = str(error).rstrip(".?")
         raise StateUnavailableError(f"Cannot connect to Redis at {address}: {reason}.") from None
 
     async def send(self, data: bytes) -> None:

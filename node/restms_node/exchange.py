@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 
+from restms_cluster.model import Condition
+from restms_node.conditions import condition
 from restms_node.negotiation import Prefer, parse_prefer
 from restms_node.uris import Uris
 
@@ -33,6 +35,11 @@ class Request:
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
         return self.headers.get(name)
+
+    @property
+    def condition(self) -> Condition:
+        """What the resource must be like for a change or removal (RFC 9110 13.1)."""
+        return condition(self.header("if-match"), self.header("if-unmodified-since"))
 
     @property
     def prefer(self) -> Prefer:

@@ -2,7 +2,6 @@
 
 from restms_cluster import contents
 from restms_cluster.names import Token
-from restms_node.conditions import condition
 from restms_node.descriptions import unchanged, validators
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.node import Node
@@ -23,6 +22,5 @@ async def fetch(node: Node, request: Request, token: Token) -> Answer:
 
 async def remove(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: a staged content is gone; a delivered one is gone from this pipe."""
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
-    await contents.delete(node.broker, token, wanted)
+    await contents.delete(node.broker, token, request.condition)
     return Answer(200)

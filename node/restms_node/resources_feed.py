@@ -6,7 +6,6 @@ from restms_cluster.model import Draft, Embedded, Routed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.conditions import condition
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose, content_representation, mime_type
@@ -31,7 +30,6 @@ async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
 async def change(node: Node, request: Request, feed: FeedName) -> Answer:
     """PUT: a new title or license."""
     representation = choose(request.header("accept"))
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
     if request.body:
         draft = documents.feed_change(posted(request), node.settings.limits)
         found = await feeds.update(
@@ -40,18 +38,17 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             title=draft.title,
             license=draft.license,
             kind=draft.type or "",
-            condition=wanted,
+            condition=request.condition,
         )
         tree = documents.feed_tree(found, request.uris)
         return described(request, representation, found.version, tree)
-    await feeds.update(node.broker, feed, condition=wanted)
+    await feeds.update(node.broker, feed, condition=request.condition)
     return Answer(204)
 
 
 async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
     """DELETE: the feed and its joins."""
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
-    await feeds.delete(node.broker, feed, wanted)
+    await feeds.delete(node.broker, feed, request.condition)
     return Answer(200)
 
 

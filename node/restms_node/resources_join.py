@@ -3,7 +3,6 @@
 from restms_cluster import joins
 from restms_cluster.names import Token
 from restms_node import documents
-from restms_node.conditions import condition
 from restms_node.descriptions import Description, get
 from restms_node.exchange import Answer, Request
 from restms_node.node import Node
@@ -24,6 +23,5 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 
 async def remove(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the feed's messages no longer reach the pipe by this join."""
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
-    await joins.delete(node.broker, token, wanted)
+    await joins.delete(node.broker, token, request.condition)
     return Answer(200)

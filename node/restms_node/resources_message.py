@@ -4,7 +4,7 @@ from restms_cluster import messages, pipes
 from restms_cluster.model import Message, Packed
 from restms_cluster.names import Token
 from restms_node import documents, documents_cbor
-from restms_node.conditions import changed_since, condition, etag
+from restms_node.conditions import changed_since, etag
 from restms_node.descriptions import VARY, document, unchanged, validators, waited
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose
@@ -42,8 +42,7 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 
 async def acknowledge(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the message and all older ones leave the pipe."""
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
-    await messages.delete(node.broker, token, wanted)
+    await messages.delete(node.broker, token, request.condition)
     return Answer(200)
 
 

@@ -5,7 +5,6 @@ from restms_cluster.errors import BadRequestError
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.conditions import condition
 from restms_node.descriptions import Description, described, document, get, validators
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
@@ -28,23 +27,25 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 async def change(node: Node, request: Request, token: Token) -> Answer:
     """PUT: a new title."""
     representation = choose(request.header("accept"))
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
     if request.body:
         draft = documents.pipe_change(posted(request), node.settings.limits)
         await pipes.update(
-            node.broker, token, title=draft.title, kind=draft.type or "", condition=wanted
+            node.broker,
+            token,
+            title=draft.title,
+            kind=draft.type or "",
+            condition=request.condition,
         )
         found = await pipes.read(node.broker, token)
         tree = documents.pipe_tree(found, request.uris)
         return described(request, representation, found.version, tree)
-    await pipes.update(node.broker, token, condition=wanted)
+    await pipes.update(node.broker, token, condition=request.condition)
     return Answer(204)
 
 
 async def remove(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the pipe, its joins and its messages."""
-    wanted = condition(request.header("if-match"), request.header("if-unmodified-since"))
-    await pipes.delete(node.broker, token, wanted)
+    await pipes.delete(node.broker, token, request.condition)
     return Answer(200)
 
 
