@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -45,8 +46,9 @@ from tests.servers import Server, start_server
 
 IDLE = 60_000
 ROOM = 8
+PIPES = 4
 FEEDS = ("news", "sport")
-ADDRESSES = ("", "a", "b")
+ADDRESSES = ("", "a")
 
 
 def secret(kind: Kind) -> str:
@@ -66,6 +68,8 @@ class BrokerMachine(RuleBasedStateMachine):
         self.client.flushall()
         self.do(DomainConfigure("default", "", ("default", "", "", "")))
         self.feeds: set[str] = set()
+        for feed in FEEDS:
+            self.create_feed(feed)
         self.last: dict[str, int] = {}
         self.held: dict[str, dict[int, bytes]] = {}
         self.wanted: dict[str, tuple[str, str, str]] = {}  # join: pipe, feed, address
@@ -80,19 +84,25 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.do(FeedCreate("default", feed, "", "", "", 10))[0] == expected
         self.feeds.add(feed)
 
+    # Deletions are drawn less often than the rest, or there would be little to delete.
+    @precondition(lambda self: self.sent % 5 == 4)
     @rule(feed=st.sampled_from(FEEDS))
     def delete_feed(self, feed: str) -> None:
         assert self.do(FeedDelete("default", feed, "", "")) == ["ok"]
         self.feeds.discard(feed)
         self.wanted = {j: w for j, w in self.wanted.items() if w[1] != feed}
 
+    @precondition(lambda self: len(self.held) < PIPES)
     @rule(target=pipes)
     def create_pipe(self) -> str:
         pipe = secret(Kind.PIPE)
         self.do(PipeCreate("default", pipe, f"p{pipe}", secret(Kind.JOIN), "", "", IDLE))
         self.last[pipe], self.held[pipe] = 0, {}
+        if FEEDS[0] in self.feeds:  # or few messages would find a reader
+            self.create_join(pipe, FEEDS[0], ADDRESSES[0])
         return pipe
 
+    @precondition(lambda self: self.sent % 5 == 3)
     @rule(pipe=consumes(pipes))
     def delete_pipe(self, pipe: str) -> None:
         assert self.do(PipeDelete("default", pipe, "", "")) == ["ok"]
@@ -113,13 +123,14 @@ class BrokerMachine(RuleBasedStateMachine):
         self.wanted[join] = (pipe, feed, address)
         return join
 
+    @precondition(lambda self: self.sent % 5 == 2)
     @rule(join=consumes(joins))
     def delete_join(self, join: str) -> None:
         assert self.do(JoinDelete("default", join, "", "", IDLE)) == ["ok"]
         self.wanted.pop(join, None)
 
     @rule(
-        feed=st.sampled_from(FEEDS),
+        feed=st.sampled_from((FEEDS[0], *FEEDS)),
         messages=st.lists(
             st.tuples(st.sampled_from(ADDRESSES), st.sampled_from([3, 5000]), st.booleans()),
             min_size=1,
@@ -159,7 +170,7 @@ class BrokerMachine(RuleBasedStateMachine):
             assert answer == ["ok", *counts]
             self.held, self.last = held, last
 
-    @rule(pipe=pipes, ahead=st.integers(-2, ROOM + 2))
+    @rule(pipe=pipes, ahead=st.integers(-1, 4))
     def acknowledge(self, pipe: str, ahead: int) -> None:
         number = max(1, min(self.held[pipe], default=self.last[pipe]) + ahead)
         assert self.do(MessageDelete("default", pipe, number, "", "", IDLE)) == ["ok"]
