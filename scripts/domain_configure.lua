@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Make a domain and its feeds as the configuration says. Running it again changes nothing.
 local domain = KEYS[1]
 local title = ARGV[1]

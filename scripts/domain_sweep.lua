@@ -4,6 +4,7 @@ local domain = KEYS[1]
 local node = ARGV[1]
 local lease = ARGV[2]
 local most = ARGV[3]
+local idle = ARGV[4]
 
 --@ include profiles lib_state lib_pipe lib_join lib_removal
 
@@ -12,9 +13,20 @@ if holder and holder ~= node then
   return { 'held' }
 end
 redis.call('SET', domain .. ':lease', node, 'PX', lease)
-local idle = redis.call('ZRANGEBYSCORE', domain .. ':idle', '-inf', now_ms, 'LIMIT', 0, most)
-for _, pipe in ipairs(idle) do
+-- While no node swept, no node served: readers could not use their pipes, and
+-- have the whole idle time from now on to come back.
+local swept = redis.call('HMGET', domain, 'swept', 'collect_after')
+if swept[1] and now_ms - tonumber(swept[1]) > 2 * tonumber(lease) then
+  swept[2] = digits(now_ms + tonumber(idle))
+  redis.call('HSET', domain, 'collect_after', swept[2])
+end
+redis.call('HSET', domain, 'swept', digits(now_ms))
+local unused = {}
+if now_ms >= tonumber(swept[2] or 0) then
+  unused = redis.call('ZRANGEBYSCORE', domain .. ':idle', '-inf', now_ms, 'LIMIT', 0, most)
+end
+for _, pipe in ipairs(unused) do
   pipe_remove(domain, pipe)
 end
-local more = trash_release(domain) or #idle == tonumber(most)
-return { more and 'more' or 'ok', #idle }
+local more = trash_release(domain) or #unused == tonumber(most)
+return { more and 'more' or 'ok', #unused }

@@ -6,7 +6,7 @@ local idle = ARGV[2]
 
 --@ include profiles lib_state lib_pipe lib_join
 
-local record = join_get(domain, join)
+local record = join_live(domain, join)
 if not record then
   return { 'missing' }
 end

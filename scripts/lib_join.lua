@@ -35,6 +35,15 @@ local function join_get(domain, join)
   return record
 end
 
+-- The joins of a deleted feed are freed in chunks, but none is seen any more.
+local function join_live(domain, join)
+  local record = join_get(domain, join)
+  if record and redis.call('HGET', domain .. ':feed:' .. record.feed, 'id') == record.id then
+    return record
+  end
+  return nil
+end
+
 local function join_reply(join, record)
   return { join, record.pipe, record.feed, record.type, record.address, record.headers, record.version }
 end

@@ -21,8 +21,14 @@ if tonumber(number) > tonumber(state[1]) then
 end
 if versions ~= '' or unmodified ~= '' then
   local message = message_get(domain, pipe, number)
-  if message and is_stale(string.match(message.id, '%d+$'), versions, unmodified) then
-    return { 'stale' }
+  if message then
+    local version = tonumber(string.match(message.id, '%d+$'))
+    if state[4] then -- each content that was taken out has changed the message
+      version = version + redis.call('ZCOUNT', key .. ':dropped', number, number)
+    end
+    if is_stale(digits(version), versions, unmodified) then
+      return { 'stale' }
+    end
   end
 end
 local before = redis.call('XLEN', stream)

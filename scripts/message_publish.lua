@@ -4,8 +4,9 @@
 local domain = KEYS[1]
 local feed = ARGV[1]
 local most = ARGV[2]
-local nonce = ARGV[3]
-local messages = 4 -- ARGV from here on: address, message_id, blob, contents of each message
+local deliveries = ARGV[3]
+local nonce = ARGV[4]
+local messages = 5 -- ARGV from here on: address, message_id, blob, contents of each message
 
 --@ include profiles lib_state lib_pipe lib_feed
 
@@ -19,7 +20,7 @@ if not kind then
   return { 'unknown_type' }
 end
 local index = domain .. ':index:' .. source.id
-most = tonumber(most)
+most, deliveries = tonumber(most), tonumber(deliveries)
 
 -- `contents` has a word for each content: the staged one's secret, or `-`.
 local claimed = {}
@@ -67,6 +68,10 @@ for i = messages, #ARGV, 4 do
   end
   if full > 0 and #taken == 0 then
     return { 'full' } -- nobody who wants it could take it: the publisher must keep it
+  end
+  deliveries = deliveries - #taken
+  if deliveries < 0 then
+    return { 'too_many' } -- or the writing would keep everybody else waiting
   end
   takers[#takers + 1] = taken
   reply[#reply + 1] = #taken

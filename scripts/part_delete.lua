@@ -10,14 +10,15 @@ local idle = ARGV[6]
 
 --@ include lib_state lib_pipe lib_content
 
-local message = message_get(domain, pipe, number)
+local key = pipe_key(domain, pipe)
+-- A deleted pipe's stream may still be there, waiting for the sweep.
+local message = redis.call('HEXISTS', key, 'last') == 1 and message_get(domain, pipe, number)
 if not message then
   return { 'ok' }
 end
 if is_stale(string.match(message.id, '%d+$'), versions, unmodified) then
   return { 'stale' }
 end
-local key = pipe_key(domain, pipe)
 redis.call('ZADD', key .. ':dropped', number, number .. '-' .. part)
 redis.call('HSET', key, 'dropped', 1)
 pipe_touch(domain, pipe, tonumber(idle))

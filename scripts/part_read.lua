@@ -8,13 +8,14 @@ local idle = ARGV[4]
 
 --@ include lib_state lib_pipe lib_content
 
-local message = message_get(domain, pipe, number)
+local alive = redis.call('HEXISTS', pipe_key(domain, pipe), 'last') == 1
+local message = alive and message_get(domain, pipe, number)
 if not message or redis.call('ZSCORE', pipe_key(domain, pipe) .. ':dropped', number .. '-' .. part) then
   return { 'missing' }
 end
 pipe_touch(domain, pipe, tonumber(idle))
 local content = words(message.contents)[tonumber(part)]
 if content and content ~= '-' then
-  return { 'ok', content_get(domain, content) }
+  return { 'ok', content_get(domain, content), message.id }
 end
 return { 'inside', message.id, message.blob }

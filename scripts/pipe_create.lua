@@ -6,7 +6,8 @@ local name = ARGV[2]
 local join = ARGV[3]
 local type = ARGV[4]
 local title = ARGV[5]
-local idle = ARGV[6]
+local most = ARGV[6]
+local idle = ARGV[7]
 
 --@ include profiles lib_state lib_pipe lib_join lib_feed
 
@@ -17,6 +18,9 @@ end
 local canonical = pipe_types[type]
 if not canonical then
   return { 'unknown_type' }
+end
+if redis.call('ZCARD', domain .. ':idle') >= tonumber(most) then
+  return { 'too_many' }
 end
 local key = pipe_key(domain, pipe)
 local version = digits(now)

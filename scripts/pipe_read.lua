@@ -15,8 +15,10 @@ end
 pipe_touch(domain, pipe, tonumber(idle))
 local joins = {}
 for _, join in ipairs(redis.call('HVALS', key .. ':joins')) do
-  local record = join_get(domain, join)
-  joins[#joins + 1] = { tonumber(record.serial), join_reply(join, record) }
+  local record = join_live(domain, join)
+  if record then
+    joins[#joins + 1] = { tonumber(record.serial), join_reply(join, record) }
+  end
 end
 table.sort(joins, function(a, b) return a[1] < b[1] end)
 for i, join in ipairs(joins) do

@@ -41,7 +41,7 @@ def check_no_leaks(client: "redis.Redis[bytes]", *domains: str) -> None:
         for name in client.scan_iter(f"{prefix}:feed:*", count=1000):
             run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", ""))
         client.delete(f"{prefix}:lease")
-        while run(client, DomainSweep(domain, "leaks", 1000, 100))[0] == "more":
+        while run(client, DomainSweep(domain, "leaks", 1000, 100, 60_000))[0] == "more":
             pass
         left = [
             name

@@ -1,5 +1,6 @@
 """What the operations on nouns share: the scripts, the limits, the configured domains."""
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any
 from redis.exceptions import NoScriptError, RedisError
 
 from restms_cluster.connection import Connection
-from restms_cluster.errors import NotFoundError
+from restms_cluster.errors import BrokenStateError, NotFoundError
 from restms_cluster.model import Condition, ConfiguredDomain, Limits
 from restms_cluster.notifications import Notifications
 from restms_cluster.profiles import Profile
@@ -16,6 +17,8 @@ from restms_cluster.scripts import Library, Outcome, Transition
 from restms_cluster.transitions import TRANSITIONS
 
 MILLISECONDS = 1000
+
+_log = logging.getLogger("restms.broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Broker:
         texts = [self.library.text(stub.script()) for stub in TRANSITIONS]
         for reply in await self.connection.call_many([("SCRIPT", "LOAD", text) for text in texts]):
             if isinstance(reply, RedisError):
-                raise reply
+                raise _broken(reply)
 
     @property
     def idle(self) -> int:
@@ -91,7 +94,14 @@ def required(condition: Condition) -> tuple[str, str]:
     return versions, unmodified
 
 
+def _broken(reply: RedisError) -> BrokenStateError:
+    _log.error("Redis refuses an operation: %s", reply)
+    error = BrokenStateError()
+    error.__cause__ = reply
+    return error
+
+
 def _answer(reply: Any) -> Answer:
     if isinstance(reply, RedisError):
-        raise reply
+        raise _broken(reply)
     return Answer(Outcome(reply[0].decode()), reply[1:])

@@ -52,6 +52,8 @@ async def read(broker: Broker, token: Token) -> Content:
     if answer.outcome is not Outcome.OK:
         raise NotFoundError("There is no such content.")
     kind, _, version, data = answer.values[0]
+    if token.kind is not Kind.CONTENT:  # part of a message, it is as old as that is there
+        version = answer.values[1].partition(b"-")[2]
     return Content(kind.decode(), data, int(version))
 
 
@@ -61,6 +63,10 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
         answer = await broker.run(ContentDelete(token.domain, token.secret, *required(condition)))
     else:
         number, part = token.number or 0, token.content or 0
+        try:
+            await read(broker, token)
+        except NotFoundError:
+            return  # there never was such a content, or it is gone
         answer = await broker.run(
             PartDelete(token.domain, token.secret, number, part, *required(condition), broker.idle)
         )

@@ -95,5 +95,14 @@ class StateUnavailableError(UnavailableError):
     word = "state_unavailable"
 
 
+class BrokenStateError(RestMSError):
+    """Redis refuses, or fails in, what the broker does: its cause says why."""
+
+    word = "broken_state"
+
+    def __init__(self) -> None:
+        super().__init__("Redis refuses an operation of the broker.")
+
+
 class StartError(Exception):
     """The server cannot start; the text is the one sentence that says why."""

@@ -11,7 +11,7 @@ from restms_cluster import domains, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.connection import Connection, check_server
-from restms_cluster.errors import RestMSError, StartError
+from restms_cluster.errors import BrokenStateError, RestMSError, StartError
 from restms_cluster.keys import probe_key
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import DEFAULT
@@ -60,11 +60,13 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(connection.run)
         await check_server(connection)
-        await _warn_of_loss(connection)
         await nursery.start(notifications.run)
         try:
+            await _warn_of_loss(connection)
             await broker.load()
             await establish(broker)
+        except BrokenStateError as error:
+            raise StartError(f"{error.text} It says: {error.__cause__}") from error
         except RestMSError as error:
             raise StartError(error.text) from error
         nursery.start_soon(_reestablish, broker)
@@ -116,8 +118,8 @@ async def _check(broker: Broker) -> None:
     while True:
         await trio.sleep(CHECK_SECONDS)
         try:
-            arrived = await ready(broker)
             await _request_hints(broker)
+            arrived = await ready(broker)
         except RestMSError as error:
             _log.warning("hints could not be checked: %s", error.text)
             continue

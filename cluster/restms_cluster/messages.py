@@ -12,6 +12,7 @@ from restms_cluster.errors import (
     NotFoundError,
     PreconditionFailedError,
     RestMSError,
+    TooLargeError,
 )
 from restms_cluster.model import (
     ALWAYS,
@@ -25,18 +26,25 @@ from restms_cluster.model import (
     Stored,
 )
 from restms_cluster.names import FeedName, Kind, Token
-from restms_cluster.scripts import Argument, Outcome, Transition
-from restms_cluster.transitions import MessageDelete, MessagePublish, MessageRead
+from restms_cluster.scripts import Argument, Outcome
+from restms_cluster.transitions import (
+    ContentDelete,
+    ContentStage,
+    MessageDelete,
+    MessagePublish,
+    MessageRead,
+)
 
 
 async def publish(broker: Broker, feed: FeedName, drafts: Sequence[Draft]) -> list[Routed]:
     """Route messages, all of them or none, in one round trip.
 
     Raises NotFoundError without the feed or a staged content; ForbiddenError
-    for a content staged on another feed; UnavailableError where all the
-    pipes that want a message are full (nothing is routed then).
+    for a content staged on another feed; FullError where all the
+    pipes that want a message are full, TooLargeError for more deliveries than
+    Redis should do in one step (nothing is routed then).
     """
-    steps: list[Transition] = []
+    steps: list[ContentStage] = []
     arguments: list[Argument] = []
     for draft in drafts:
         kept = tuple(_apart(broker, feed, content, steps) for content in draft.contents)
@@ -48,12 +56,17 @@ async def publish(broker: Broker, feed: FeedName, drafts: Sequence[Draft]) -> li
             blobs.pack(kept_draft),
             " ".join(staged) if any(word != "-" for word in staged) else "",
         )
-    most = broker.limits.messages_per_pipe
+    most, deliveries = broker.limits.messages_per_pipe, broker.limits.deliveries_per_request
     nonce = secrets.token_hex(8)
-    steps.append(MessagePublish(feed.domain, feed.key, most, nonce, tuple(arguments)))
-    answer = (await broker.run_all(*steps))[-1]
+    publishing = MessagePublish(feed.domain, feed.key, most, deliveries, nonce, tuple(arguments))
+    answer = (await broker.run_all(*steps, publishing))[-1]
     if answer.outcome is not Outcome.OK:
-        raise _refusal(answer.outcome)
+        if steps:  # what was put aside for this request is of no use to another
+            staged_here = [step.content for step in steps]
+            await broker.run_all(
+                *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
+            )
+        raise _refusal(answer.outcome, deliveries)
     counts = iter(answer.values)
     return [Routed(count, full) for count, full in zip(counts, counts, strict=True)]
 
@@ -71,7 +84,8 @@ async def read(broker: Broker, token: Token, *, packed: bool = False) -> Message
     if answer.outcome is not Outcome.OK:
         raise NotFoundError("There is no such message.")
     entry, blob, parts, dropped = answer.values
-    version = int(entry.partition(b"-")[2])
+    # Each content that was taken out is a change of the message.
+    version = int(entry.partition(b"-")[2]) + len(dropped)
     if packed and not parts and not dropped and len(blob) <= embed:
         return Packed(token, version, blob)
     gone = {int(name.partition(b"-")[2]) for name in dropped}
@@ -102,7 +116,7 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
 
 
 def _apart(
-    broker: Broker, feed: FeedName, content: Embedded | Staged, steps: list[Transition]
+    broker: Broker, feed: FeedName, content: Embedded | Staged, steps: list[ContentStage]
 ) -> Embedded | Staged:
     """Stage an embedded content that is too large for a blob, ahead of its message."""
     if isinstance(content, Staged):
@@ -137,7 +151,7 @@ def _within(content: Embedded, token: Token, embed: int) -> Embedded | Stored:
     return content if size <= embed else Stored(token, content.type, size)
 
 
-def _refusal(outcome: Outcome) -> RestMSError:
+def _refusal(outcome: Outcome, deliveries: int) -> RestMSError:
     match outcome:
         case Outcome.NO_CONTENT:
             return NotFoundError(
@@ -152,6 +166,11 @@ def _refusal(outcome: Outcome) -> RestMSError:
             return FullError(
                 "No pipe that wants one of the messages has room for it; nothing was routed.",
                 retry_after=5,
+            )
+        case Outcome.TOO_MANY:
+            return TooLargeError(
+                f"The request comes to more than {deliveries} deliveries; nothing was routed. "
+                "Post fewer messages at once."
             )
         case _:
             return NotFoundError("There is no such feed.")

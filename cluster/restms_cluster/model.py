@@ -202,16 +202,18 @@ ALWAYS = Condition()
 class Limits:
     """Bounds on what clients may ask for: bytes, characters, numbers of things, seconds."""
 
-    document_bytes: int = 8 * 1024 * 1024
+    document_bytes: int = 2 * 1024 * 1024
     content_bytes: int = 16 * 1024 * 1024
     embed_bytes: int = 64 * 1024
     messages_per_request: int = 10_000
+    deliveries_per_request: int = 100_000
     headers_per_message: int = 256
     contents_per_message: int = 64
     name_length: int = 255
     address_length: int = 1024
     text_length: int = 4096
     feeds_per_domain: int = 10_000
+    pipes_per_domain: int = 100_000
     joins_per_pipe: int = 1_000
     messages_per_pipe: int = 100_000
     messages_listed: int = 500

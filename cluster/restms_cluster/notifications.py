@@ -29,6 +29,13 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 PROBE_MILLISECONDS = 60_000
 
+# A script, for only a script may say that it goes on when memory is full: a
+# node must not seem unready then, or nobody could acknowledge.
+_PROBE = """#!lua flags=allow-oom
+redis.call('XADD', KEYS[1], 'MAXLEN', 1, '*', 'probe', '')
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if ARGV[2] == '1' then redis.call('PUBLISH', KEYS[1], 'xadd') end
+"""
 _SETTING = "notify-keyspace-events"
 _STREAM = ":messages"
 
@@ -172,17 +179,13 @@ class Notifications:
         return key.encode()
 
     async def _round_trip(self, connection: Connection, mode: Mode, timeout: float) -> bool:
-        commands: list[tuple[str | int, ...]] = [
-            ("XADD", self.probe_key, "MAXLEN", 1, "*", "probe", ""),
-            ("PEXPIRE", self.probe_key, PROBE_MILLISECONDS),
-        ]
-        if mode is Mode.PUBLISHED:
-            commands.append(("PUBLISH", self.probe_key, "xadd"))
+        published = int(mode is Mode.PUBLISHED)
+        probe = ("EVAL", _PROBE, 1, self.probe_key, PROBE_MILLISECONDS, published)
         generation = self._subscriber.generation
         # Watched apart from the mode, so that a test of the other mode moves nobody.
         async with Watch(self._subscriber, self._channel(self.probe_key, mode), None) as watch:
             before = watch.topic.added
-            for reply in await connection.call_many(commands):
+            for reply in await connection.call_many([probe]):
                 if isinstance(reply, ResponseError):
                     _logger.warning("Redis refuses the probe: %s", reply)
             deadline = trio.current_time() + timeout

@@ -17,14 +17,19 @@ from restms_cluster.transitions import PipeCreate, PipeDelete, PipeRead, PipeUpd
 
 
 async def create(broker: Broker, domain: str, kind: str, title: str = "") -> Pipe:
-    """Create a pipe; BadRequestError for an unknown type."""
+    """Create a pipe.
+
+    Raises BadRequestError for an unknown type, ForbiddenError where the
+    domain has all the pipes it may.
+    """
+    most = broker.limits.pipes_per_domain
     token = Token.new(Kind.PIPE, domain)
     join = Token.new(Kind.JOIN, domain)
     answer = await broker.run(
-        PipeCreate(domain, token.secret, str(token), join.secret, kind, title, broker.idle)
+        PipeCreate(domain, token.secret, str(token), join.secret, kind, title, most, broker.idle)
     )
     if answer.outcome is not Outcome.OK:
-        raise _refusal(answer.outcome)
+        raise _refusal(answer.outcome, most)
     canonical, title_kept, version, record = answer.values
     return Pipe(
         token,
@@ -89,12 +94,14 @@ def hints(token: Token) -> str:
     return messages_key(token)
 
 
-def _refusal(outcome: Outcome) -> RestMSError:
+def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
     match outcome:
         case Outcome.UNKNOWN_TYPE:
             return BadRequestError("No profile of this server has that pipe type.")
         case Outcome.TYPE_DIFFERS:
             return ForbiddenError("A pipe's type cannot be changed.")
+        case Outcome.TOO_MANY:
+            return ForbiddenError(f"The domain has all the pipes it may have ({most}).")
         case Outcome.STALE:
             return PreconditionFailedError("The pipe has changed since you read it.")
         case _:

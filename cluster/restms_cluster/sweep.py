@@ -26,7 +26,9 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
     collected = 0
     lease = int(lease_seconds * MILLISECONDS)
     while True:
-        answer = await broker.run(DomainSweep(domain, broker.node, lease, PIPES_A_ROUND))
+        answer = await broker.run(
+            DomainSweep(domain, broker.node, lease, PIPES_A_ROUND, broker.idle)
+        )
         if answer.outcome is Outcome.HELD:
             return collected
         collected += int(answer.values[0])
@@ -39,8 +41,9 @@ async def run(broker: Broker, domain: ConfiguredDomain, seconds: float) -> None:
     while True:
         await trio.sleep(seconds)
         try:
-            await domains.configure(broker, domain)
+            # First what frees memory: the rest may not be possible without it.
             collected = await sweep(broker, domain.name, 3 * seconds)
+            await domains.configure(broker, domain)
         except (RestMSError, StartError) as error:
             _log.warning("no sweep of the domain %s: %s", domain.name, error)
             continue

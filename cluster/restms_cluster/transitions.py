@@ -26,6 +26,7 @@ class DomainSweep(Transition):
     node: str
     lease: int
     most: int
+    idle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class PipeCreate(Transition):
     join: str
     type: str
     title: str
+    most: int
     idle: int
 
 
@@ -157,6 +159,7 @@ class ContentDelete(Transition):
 class MessagePublish(Transition):
     feed: str
     most: int
+    deliveries: int
     nonce: str
     messages: tuple[Argument, ...]
 

@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from restms_cluster.errors import BadRequestError, RestMSError, TooLargeError
+from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
 from restms_node.front import base_uri, shortened
@@ -24,6 +24,11 @@ from restms_node.routes import body_limit, dispatch
 from restms_node.uris import Uris
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),  # the address of a page may be a capability
+)
+SAFE = ("GET", "HEAD", "OPTIONS")
 NO_BODY = (204, 304)
 READ_AWAY_BYTES = 64 * 1024 * 1024
 
@@ -43,7 +48,10 @@ def make_app(node: Node) -> App:
     """Make the application that serves a node."""
     app = App("restms_node", static_folder=None)
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
+    limits = node.settings.limits
+    # Each kind of body has its limit, see below; beyond this one Quart keeps nothing.
+    largest = max(limits.document_bytes, limits.content_bytes)
+    app.config["MAX_CONTENT_LENGTH"] = largest + READ_AWAY_BYTES
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     health = Health(node)
@@ -61,7 +69,12 @@ def make_app(node: Node) -> App:
     @app.route("/<path:path>", methods=METHODS)
     async def any_resource(path: str) -> Response:  # noqa: ARG001, Quart's signature
         try:
-            answer = await dispatch(node, await received(node, request))
+            asked = await received(node, request)
+            if asked.method not in SAFE and not cors.admits(
+                asked.header("origin"), asked.uris.base
+            ):
+                raise ForbiddenError("Pages of that origin may not change anything here.")
+            answer = await dispatch(node, asked)
         except RestMSError as error:
             answer = problem(error)
         return respond(cors.allow(dict(request.headers), answer))
@@ -84,7 +97,7 @@ async def received(node: Node, raw: QuartRequest) -> Request:
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
     path = raw.path
-    if raw.method in ("GET", "HEAD", "OPTIONS"):
+    if raw.method in SAFE:
         return Request(raw.method, path, headers, uris)
     limit = body_limit(node, raw.method, uris.target(path), headers.get("content-type"))
     try:
@@ -120,11 +133,13 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
 def respond(answer: Answer) -> Response:
     """Make a response of exactly these headers, and a length."""
     response = Response(answer.body, status=answer.status)
-    response.headers = Headers([*answer.headers, ("X-Content-Type-Options", "nosniff")])
+    response.headers = Headers([*answer.headers, *ALWAYS])
     if answer.status not in NO_BODY:
         response.headers["Content-Length"] = str(len(answer.body))
     return response
 
 
 def _sentence(error: HTTPException) -> str:
+    if error.code == 413:
+        return "The body is over its limit."
     return "The server met an unexpected error." if error.code == 500 else f"{error.name}."

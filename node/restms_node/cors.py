@@ -1,6 +1,7 @@
 """CORS (Fetch, section 3.2): which web pages of other origins may speak to this server."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from restms_node.exchange import Answer
 
@@ -17,6 +18,17 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
+
+    def admits(self, origin: str | None, base: str) -> bool:
+        """Tell whether a page of this origin may change anything here.
+
+        Browsers send simple requests of any page without asking first; other
+        clients send no Origin.
+        """
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return True
+        parts = urlsplit(base)
+        return origin == f"{parts.scheme}://{parts.netloc}"
 
     def allow(self, request: Mapping[str, str], answer: Answer) -> Answer:
         """Add what a browser needs to let the page see the answer."""

@@ -15,6 +15,7 @@ from restms_node.node import Node
 from restms_node.representations import Representation, Tree
 
 VARY = ("Vary", "Accept")
+NO_CACHE = ("Cache-Control", "no-cache")
 
 
 class Versioned(Protocol):
@@ -31,11 +32,15 @@ T = TypeVar("T", bound=Versioned)
 
 @dataclass(frozen=True, slots=True)
 class Description(Generic[T]):
-    """How to read a resource, how to describe it, and what hints at its changes."""
+    """How to read a resource, how to describe it, and what hints at its changes.
+
+    Nobody may store the description of a private resource: its URIs are capabilities.
+    """
 
     read: Callable[[], Awaitable[T]]
     tree: Callable[[T], Tree]
     hints: str
+    private: bool = True
 
 
 async def get(node: Node, request: Request, description: Description[T]) -> Answer:
@@ -59,7 +64,9 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
         if found is None:
             return waited(seconds)
         resource = found
-    return described(request, representation, resource.version, description.tree(resource))
+    answer = described(request, representation, resource.version, description.tree(resource))
+    waits = when_none_match is not None or when_modified_after is not None
+    return answer.having(NO_STORE if waits or description.private else NO_CACHE)
 
 
 def described(request: Request, representation: Representation, version: int, tree: Tree) -> Answer:
@@ -67,7 +74,7 @@ def described(request: Request, representation: Representation, version: int, tr
     headers = validators(version, representation.suffix)
     if unchanged(request, version, representation.suffix):
         return Answer(304, (*headers, VARY))
-    return document(200, representation, tree).having(*headers, ("Cache-Control", "no-cache"))
+    return document(200, representation, tree).having(*headers)
 
 
 def document(status: int, representation: Representation, tree: Tree) -> Answer:

@@ -4,12 +4,14 @@ import trio
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
+    ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
     Scope,
 )
 
 BODY_SECONDS = 5.0
+WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
@@ -28,9 +30,23 @@ class Guard:
                 if await _read_on(receive):
                     await _refuse(send)
                 return
+            if scope["method"] in WITHOUT_BODY:
+                receive = _without_body(receive)
             await self._app(scope, receive, _ending_in_peace(send))
         else:
             await self._app(scope, receive, send)
+
+
+def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
+    """Drop a body that nobody reads, or Quart would keep all of it."""
+
+    async def receive_event() -> ASGIReceiveEvent:
+        event = await receive()
+        if event["type"] == "http.request":
+            event["body"] = b""
+        return event
+
+    return receive_event
 
 
 def _ending_in_peace(send: ASGISendCallable) -> ASGISendCallable:

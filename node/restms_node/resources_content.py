@@ -16,7 +16,7 @@ async def fetch(node: Node, request: Request, token: Token) -> Answer:
     if unchanged(request, content.version, RAW):
         return Answer(304, headers)
     # A publisher's page must not run as a page of this server.
-    sandbox = ("Content-Security-Policy", "sandbox")
+    sandbox = ("Content-Security-Policy", "sandbox; default-src 'none'")
     return Answer(200, (("Content-Type", content.type), sandbox, *headers), content.data)
 
 

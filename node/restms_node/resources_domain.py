@@ -20,6 +20,7 @@ async def describe(node: Node, request: Request, domain: DomainName) -> Answer:
             read=lambda: domains.read(node.broker, domain.name),
             tree=lambda found: documents.domain_tree(found, node.broker.profiles, request.uris),
             hints=domains.hints(domain.name),
+            private=False,
         ),
     )
 

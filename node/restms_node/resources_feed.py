@@ -1,12 +1,12 @@
 """The feed: POST publishes messages or stages a content; GET, PUT and DELETE work on the feed."""
 
 from restms_cluster import contents, feeds, messages
-from restms_cluster.errors import NotFoundError
+from restms_cluster.errors import ForbiddenError, NotFoundError
 from restms_cluster.model import Draft, Embedded, Routed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.descriptions import Description, described, document, get
+from restms_node.descriptions import Description, document, get, validators
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
@@ -23,6 +23,7 @@ async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
             read=lambda: feeds.read(node.broker, feed),
             tree=lambda found: documents.feed_tree(found, request.uris),
             hints=feeds.hints(feed),
+            private=feed.token is not None,
         ),
     )
 
@@ -32,6 +33,8 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
     representation = choose(request.header("accept"))
     if request.body:
         draft = documents.feed_change(posted(request), node.settings.limits)
+        if draft.name and draft.name not in (feed.key, str(feed.token)):
+            raise ForbiddenError("A feed's name cannot be changed.")
         found = await feeds.update(
             node.broker,
             feed,
@@ -41,7 +44,9 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             condition=request.condition,
         )
         tree = documents.feed_tree(found, request.uris)
-        return described(request, representation, found.version, tree)
+        return document(200, representation, tree).having(
+            *validators(found.version, representation.suffix)
+        )
     await feeds.update(node.broker, feed, condition=request.condition)
     return Answer(204)
 

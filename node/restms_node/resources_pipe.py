@@ -5,7 +5,7 @@ from restms_cluster.errors import BadRequestError
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.descriptions import Description, described, document, get, validators
+from restms_node.descriptions import Description, document, get, validators
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
@@ -38,7 +38,9 @@ async def change(node: Node, request: Request, token: Token) -> Answer:
         )
         found = await pipes.read(node.broker, token)
         tree = documents.pipe_tree(found, request.uris)
-        return described(request, representation, found.version, tree)
+        return document(200, representation, tree).having(
+            *validators(found.version, representation.suffix)
+        )
     await pipes.update(node.broker, token, condition=request.condition)
     return Answer(204)
 

@@ -1,5 +1,7 @@
 """Serving: from settings to an open port, and from a signal to a clean end."""
 
+import logging
+import resource
 import signal
 import socket
 import sys
@@ -23,13 +25,17 @@ from restms_node.version import VERSION
 from restms_node.waiting import Waits
 
 BACKLOG = 1024
+SPARE_FILES = 1000  # beside the waits: other requests, Redis, the log
 KEEP_ALIVE_SECONDS = 30  # idle connections, and headers that come too slowly
 LAST_ANSWERS_SECONDS = 5  # for the answers of waits that a drain has ended
+
+_log = logging.getLogger("restms.server")
 
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError when it cannot start."""
     try:
+        _allow_many_connections(settings.max_waits)
         with listen(settings) as listener:
             await _serve(settings, listener)
     except BaseExceptionGroup as group:
@@ -48,6 +54,7 @@ def listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _give_up_on_who_does_not_read(listener, settings.drain_seconds)
             listener.bind(address)
             listener.listen(BACKLOG)
         except OSError:
@@ -57,6 +64,31 @@ def listen(settings: Settings) -> socket.socket:
         raise StartError(f"Cannot listen on {settings.bind}: {error.strerror}.") from error
     listener.setblocking(False)  # noqa: FBT003, the standard library's signature
     return listener
+
+
+def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
+    # Hypercorn's sending cannot be cancelled: only the system can end it. What
+    # is accepted inherits the option.
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+    if option is not None:
+        milliseconds = int(max(seconds, 1) * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+
+
+def _allow_many_connections(max_waits: int) -> None:
+    """Raise the limit on open files as far as may be; say so where that is too little."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max_waits + SPARE_FILES
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        _log.warning(
+            "Only %d files may be open here, too few for %d waits: raise the limit (ulimit -n).",
+            soft,
+            max_waits,
+        )
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

@@ -1,7 +1,10 @@
 """What breaks, and what must not."""
 
+import os
+import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -184,6 +187,40 @@ def test_a_reader_that_hangs_up_frees_its_wait(client_of: Clients) -> None:
         with pytest.raises(httpx.ReadTimeout):
             httpx.get(f"{cluster.urls[0]}/restms/resource/{name(pipe)}-1", timeout=0.3)
         until(lambda: client.send("GET", f"{pipe}-1", node=0, Prefer="wait=1").status_code == 204)
+
+
+def test_a_client_that_does_not_read_does_not_keep_a_node_from_ending(client_of: Clients) -> None:
+    with Cluster(1, "--drain-seconds", "1") as cluster:
+        client = client_of(cluster)
+        staged = client.send(
+            "POST", "/restms/feed/default", b"x" * (16 << 20), Content_Type="a/b"
+        ).headers["location"]
+        host, _, port = cluster.urls[0].removeprefix("http://").partition(":")
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect((host, int(port)))
+            path = httpx.URL(staged).path
+            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert deaf.recv(12) == b"HTTP/1.1 200"
+            assert cluster.nodes[0].terminate() == 0
+
+
+def test_a_body_that_no_method_wants_is_not_kept(client: Client) -> None:
+    pipe = client.new_pipe()
+    node = client.cluster.nodes[0]
+    host, _, port = node.url.removeprefix("http://").partition(":")
+
+    def memory() -> int:
+        fields = Path(f"/proc/{node.process.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = memory()
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        head = f"GET /restms/resource/{name(pipe)}-1 HTTP/1.1\r\nHost: x\r\n"
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(100):
+            connection.sendall(b"100000\r\n" + b"x" * (1 << 20) + b"\r\n")
+        assert memory() < before + (40 << 20)
 
 
 def test_waits_come_and_go_without_leaving_subscriptions(client: Client) -> None:

@@ -79,6 +79,17 @@ def test_cors_lets_configured_origins_see_the_answer() -> None:
     assert cors.allow({}, Answer(200)).headers == (("Vary", "Origin"),)
 
 
+def test_pages_of_other_origins_change_nothing() -> None:
+    base = "https://broker.example/api"
+    cors = Cors(["https://a.example"])
+    assert cors.admits(None, base)  # no browser
+    assert cors.admits("https://broker.example", base)
+    assert cors.admits("https://a.example", base)
+    assert not cors.admits("https://b.example", base)
+    assert not cors.admits("null", base)
+    assert Cors(["*"]).admits("https://b.example", base)
+
+
 def test_cors_answers_a_preflight() -> None:
     preflight = {
         "Origin": "https://a.example",

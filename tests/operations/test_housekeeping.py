@@ -4,9 +4,9 @@ import pytest
 import redis
 import trio
 
-from restms_cluster import domains, feeds, member, messages, pipes
+from restms_cluster import domains, feeds, member, messages, pipes, sweep
 from restms_cluster.broker import Broker
-from restms_cluster.errors import NotFoundError, StartError
+from restms_cluster.errors import BrokenStateError, NotFoundError, StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Draft
 from restms_cluster.names import DEFAULT, FeedName
 from restms_cluster.notifications import Mode
@@ -57,6 +57,49 @@ async def test_configured_feeds_come_back_to_a_wiped_server(
                     return
                 except NotFoundError:
                     await trio.sleep(0.02)
+
+
+async def test_a_full_memory_is_freed_by_the_sweep_and_nodes_stay_ready(
+    joined: Joined, client: "redis.Redis[bytes]"
+) -> None:
+    async with joined(idle_seconds=0.5, sweep_seconds=0.1) as broker:
+        unused = (await pipes.create(broker, DEFAULT, "")).token
+        client.config_set("maxmemory", "1")
+        try:
+            assert await member.ready(broker)
+            async with joined() as late:
+                assert await member.ready(late)
+            await gone(broker, lambda: client.exists(f"restms:{{default}}:pipe:{unused.secret}"))
+        finally:
+            client.config_set("maxmemory", "0")
+
+
+async def test_what_redis_refuses_is_told_and_ends_no_node(
+    joined: Joined, client: "redis.Redis[bytes]", operations_server: Server
+) -> None:
+    async with joined(sweep_seconds=0.05) as broker:
+        client.set("restms:{default}:trash", "not a set")
+        with pytest.raises(BrokenStateError):
+            await sweep.sweep(broker, DEFAULT, 1)
+        client.delete("restms:{default}:trash")
+        await sweep.sweep(broker, DEFAULT, 1)
+    client.acl_setuser(
+        "unscripted",
+        enabled=True,
+        passwords=["+pw"],
+        keys=["*"],
+        channels=["*"],
+        commands=["+@all", "-@scripting"],
+    )
+    url = operations_server.url.replace("unix://", "unix://unscripted:pw@")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with joined(url=url):
+            pass
+    told = caught.value.exceptions[0]
+    while isinstance(told, ExceptionGroup):
+        told = told.exceptions[0]
+    assert isinstance(told, StartError)
+    assert "permissions" in str(told)
 
 
 async def test_only_one_node_sweeps(joined: Joined, client: "redis.Redis[bytes]") -> None:

@@ -1,14 +1,15 @@
 """Publishing on one node, reading on another."""
 
 import pytest
+import redis
 
 from restms_cluster import contents, feeds, joins, messages, pipes
 from restms_cluster.broker import Broker
 from restms_cluster.errors import (
     ForbiddenError,
+    FullError,
     NotFoundError,
     PreconditionFailedError,
-    UnavailableError,
 )
 from restms_cluster.model import Condition, Draft, Embedded, Header, Message, Packed, Staged, Stored
 from restms_cluster.names import DEFAULT, FeedName, Token
@@ -44,7 +45,9 @@ async def test_what_is_published_on_one_node_is_read_on_another(
     assert await messages.read(other, pipe.message(2)) is None
 
 
-async def test_a_wiped_script_cache_is_no_obstacle(broker: Broker, client: object) -> None:
+async def test_a_wiped_script_cache_is_no_obstacle(
+    broker: Broker, client: "redis.Redis[bytes]"
+) -> None:
     pipe = await new_pipe(broker)
     client.script_flush()
     big = Draft({"address": str(pipe)}, contents=(Embedded("a/b", b"x" * 100_000),))
@@ -87,8 +90,15 @@ async def test_a_content_can_be_taken_out_of_a_message(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     parts = tuple(Embedded("text/plain", text) for text in ("one", "two", "three"))
     await messages.publish(broker, FEED, [Draft({"address": str(pipe)}, contents=parts)])
-    await contents.delete(broker, pipe.message(1).part(2))
-    assert (await read(broker, pipe.message(1))).contents == (parts[0], parts[2])
+    before = await read(broker, pipe.message(1))
+    for part in (2, 2, 4, 99):  # again, or what is not there: no matter
+        await contents.delete(broker, pipe.message(1).part(part))
+    after = await read(broker, pipe.message(1))
+    assert after.contents == (parts[0], parts[2])
+    assert after.version == before.version + 1  # so that a cached copy is seen to be old
+    changed = Condition(versions=frozenset({before.version}))
+    with pytest.raises(PreconditionFailedError):
+        await messages.delete(broker, pipe.message(1), changed)
     with pytest.raises(NotFoundError):
         await contents.read(broker, pipe.message(1).part(2))
     assert isinstance(await messages.read(broker, pipe.message(1), packed=True), Message)
@@ -120,12 +130,24 @@ async def test_a_request_is_routed_whole_or_not_at_all(broker: Broker) -> None:
     assert await messages.read(broker, pipe.message(1)) is None
 
 
+async def test_a_refused_request_leaves_none_of_its_contents(
+    joined: Joined, client: "redis.Redis[bytes]"
+) -> None:
+    async with joined(messages_per_pipe=1) as broker:
+        pipe = await new_pipe(broker)
+        big = Draft({"address": str(pipe)}, contents=(Embedded("a/b", b"x" * 300_000),))
+        await messages.publish(broker, FEED, [big])
+        with pytest.raises(FullError):
+            await messages.publish(broker, FEED, [big])
+        assert len(client.keys("*:content:*")) == 1
+
+
 async def test_a_full_pipe_refuses_and_the_publisher_is_told(joined: Joined) -> None:
     async with joined(messages_per_pipe=2) as broker:
         pipe = await new_pipe(broker)
         draft = Draft({"address": str(pipe)})
         await messages.publish(broker, FEED, [draft, draft])
-        with pytest.raises(UnavailableError):
+        with pytest.raises(FullError):
             await messages.publish(broker, FEED, [draft])
         await messages.delete(broker, pipe.message(1))
         await messages.publish(broker, FEED, [draft])

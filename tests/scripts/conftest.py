@@ -53,7 +53,7 @@ def pipe(do: Run) -> Callable[..., str]:
 
     def make(letter: str, **joins: str) -> str:
         name = secret(letter)
-        do(PipeCreate("default", name, f"p{name}", secret("0" + letter), "", "", IDLE))
+        do(PipeCreate("default", name, f"p{name}", secret("0" + letter), "", "", 100, IDLE))
         for feed, address in joins.items():
             do(FeedCreate("default", feed, "", "", "", 1000))
             join = secret(letter + feed.encode().hex())

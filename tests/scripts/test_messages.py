@@ -25,7 +25,7 @@ EMBED = 1000
 
 def publish(do: Run, feed: str, *messages: tuple[str, bytes, str], most: int = MOST) -> list[Any]:
     flat = [item for address, blob, contents in messages for item in (address, "", blob, contents)]
-    return do(MessagePublish("default", feed, most, secret("n"), tuple(flat)))
+    return do(MessagePublish("default", feed, most, 10_000, secret("n"), tuple(flat)))
 
 
 def read(do: Run, pipe: str, number: int) -> list[Any]:
@@ -210,6 +210,24 @@ def test_a_stale_condition_acknowledges_nothing(do: Run, pipe: Callable[..., str
     assert read(do, reader, 1)[0] == "ok"
     assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE)) == ["ok"]
     assert read(do, reader, 1) == ["missing"]
+
+
+def test_a_request_comes_to_so_many_deliveries(do: Run, pipe: Callable[..., str]) -> None:
+    for letter in "abc":
+        pipe(letter, news="x")
+    two = ("x", "", b"m", "") * 2
+    assert do(MessagePublish("default", "news", MOST, 5, secret("n"), two)) == ["too_many"]
+    assert read(do, secret("a"), 1) == ["next"]
+    assert do(MessagePublish("default", "news", MOST, 6, secret("n"), two))[0] == "ok"
+
+
+def test_a_deleted_pipe_is_not_revived_by_its_parts(do: Run, pipe: Callable[..., str]) -> None:
+    reader, _ = pipe("a", news="x"), pipe("b", news="x")
+    publish(do, "news", *[("x", b"m", "")] * 1500, most=5000)
+    publish(do, "news", ("x", b"m", stage(do, "news", "c", b"pixels")), most=5000)
+    do(PipeDelete("default", reader, "", ""))  # so much is freed by the sweep
+    assert do(PartRead("default", reader, 1501, 1, IDLE)) == ["missing"]
+    assert do(PartDelete("default", reader, 1501, 1, "", "", IDLE)) == ["ok"]
 
 
 def test_reading_and_acknowledging_go_on_when_memory_is_full(

@@ -96,7 +96,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(target=pipes)
     def create_pipe(self) -> str:
         pipe = secret(Kind.PIPE)
-        self.do(PipeCreate("default", pipe, f"p{pipe}", secret(Kind.JOIN), "", "", IDLE))
+        self.do(PipeCreate("default", pipe, f"p{pipe}", secret(Kind.JOIN), "", "", 100, IDLE))
         self.last[pipe], self.held[pipe] = 0, {}
         if FEEDS[0] in self.feeds:  # or few messages would find a reader
             self.create_join(pipe, FEEDS[0], ADDRESSES[0])
@@ -160,7 +160,7 @@ class BrokerMachine(RuleBasedStateMachine):
                 held[pipe][last[pipe]] = blob
             counts += (len(takers), len(readers) - len(takers))
         answer = self.do(
-            MessagePublish("default", feed, ROOM, secret(Kind.CONTENT), tuple(arguments))
+            MessagePublish("default", feed, ROOM, 10_000, secret(Kind.CONTENT), tuple(arguments))
         )
         if feed not in self.feeds:
             assert answer == ["missing"]
@@ -179,7 +179,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        assert self.do(DomainSweep("default", "model", 1000, 10))[1] == 0
+        assert self.do(DomainSweep("default", "model", 1000, 10, IDLE))[1] == 0
 
     @invariant()
     def pipes_hold_what_the_model_holds(self) -> None:

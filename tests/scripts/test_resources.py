@@ -112,7 +112,11 @@ def test_a_type_cannot_be_changed(do: Run, pipe: Callable[..., str]) -> None:
 def test_a_pipe_is_born_with_its_join_on_default(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a")
     messages = (f"p{reader}", "", b"hello", "")
-    assert do(MessagePublish("default", "default", 10, secret("n"), messages)) == ["ok", 1, 0]
+    assert do(MessagePublish("default", "default", 10, 10_000, secret("n"), messages)) == [
+        "ok",
+        1,
+        0,
+    ]
     joins = do(PipeRead("default", reader, 10, IDLE))[5]
     assert [join[2] for join in joins] == [b"default"]
     join = joins[0][0].decode()
@@ -122,7 +126,7 @@ def test_a_pipe_is_born_with_its_join_on_default(do: Run, pipe: Callable[..., st
 
 
 def test_an_unknown_pipe_type_is_refused(do: Run) -> None:
-    pipe_create = PipeCreate("default", secret("a"), "p", secret("j"), "magic", "", IDLE)
+    pipe_create = PipeCreate("default", secret("a"), "p", secret("j"), "magic", "", 100, IDLE)
     assert do(pipe_create) == ["unknown_type"]
 
 
@@ -147,7 +151,7 @@ def test_deleting_a_feed_deletes_its_joins(do: Run, pipe: Callable[..., str]) ->
     do(FeedDelete("default", "news", "", ""))
     assert len(do(PipeRead("default", reader, 10, IDLE))[5]) == 1
     create(do, "news")
-    assert do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", ""))) == [
+    assert do(MessagePublish("default", "news", 10, 10_000, secret("n"), ("x", "", b"m", ""))) == [
         "ok",
         0,
         0,
@@ -166,10 +170,12 @@ def test_a_feed_with_many_joins_is_gone_at_once_and_freed_by_the_sweep(
     assert do(FeedRead("default", "news")) == ["missing"]
     left = len(client.keys("*:join:*"))
     assert 0 < left <= 501
+    assert len(do(PipeRead("default", reader, 10, IDLE))[5]) == 1  # out of sight at once
     create(do, "news")  # a new feed of that name has none of the old one's joins
-    publish = MessagePublish("default", "news", 10, secret("n"), ("1499", "", b"m", ""))
+    assert len(do(PipeRead("default", reader, 10, IDLE))[5]) == 1
+    publish = MessagePublish("default", "news", 10, 10_000, secret("n"), ("1499", "", b"m", ""))
     assert do(publish) == ["ok", 0, 0]
-    while do(DomainSweep("default", "node", 1000, 10))[0] == "more":
+    while do(DomainSweep("default", "node", 1000, 10, IDLE))[0] == "more":
         pass
     assert len(client.keys("*:join:*")) == 1
 
@@ -178,7 +184,7 @@ def test_deleting_a_pipe_frees_all_of_it(
     do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
 ) -> None:
     reader = pipe("a", news="x")
-    do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m" * 5000, "")))
+    do(MessagePublish("default", "news", 10, 10_000, secret("n"), ("x", "", b"m" * 5000, "")))
     assert do(PipeDelete("default", reader, "12", "")) == ["stale"]
     assert do(PipeDelete("default", reader, "", "")) == ["ok"]
     assert do(PipeDelete("default", reader, "", "")) == ["ok"]
@@ -187,7 +193,7 @@ def test_deleting_a_pipe_frees_all_of_it(
 
 def test_a_listing_is_cut_short(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a", news="x")
-    do(MessagePublish("default", "news", 10, secret("n"), ("x", "id", b"m", "") * 5))
+    do(MessagePublish("default", "news", 10, 10_000, secret("n"), ("x", "id", b"m", "") * 5))
     listed = do(PipeRead("default", reader, 3, IDLE))
     assert [message[0].partition(b"-")[0] for message in listed[6]] == [b"1", b"2", b"3"]
     assert listed[6][0][1:] == [b"x", b"id"]
@@ -197,23 +203,51 @@ def test_a_listing_is_cut_short(do: Run, pipe: Callable[..., str]) -> None:
 def test_idle_pipes_are_collected_by_the_node_that_holds_the_lease(
     do: Run, client: "redis.Redis[bytes]"
 ) -> None:
-    do(PipeCreate("default", secret("a"), "pa", secret("1"), "", "", 1))
-    do(PipeCreate("default", secret("b"), "pb", secret("2"), "", "", IDLE))
+    do(PipeCreate("default", secret("a"), "pa", secret("1"), "", "", 100, 1))
+    do(PipeCreate("default", secret("b"), "pb", secret("2"), "", "", 100, IDLE))
     while client.zcount("restms:{default}:idle", "-inf", client.time()[0] * 1000) == 0:
         pass
     client.set("restms:{default}:lease", "another", px=60_000)
-    assert do(DomainSweep("default", "one", 60_000, 10)) == ["held"]
+    assert do(DomainSweep("default", "one", 60_000, 10, IDLE)) == ["held"]
     client.delete("restms:{default}:lease")
-    assert do(DomainSweep("default", "one", 60_000, 10)) == ["ok", 1]
-    assert do(DomainSweep("default", "other", 60_000, 10)) == ["held"]
+    assert do(DomainSweep("default", "one", 60_000, 10, IDLE)) == ["ok", 1]
+    assert do(DomainSweep("default", "other", 60_000, 10, IDLE)) == ["held"]
     assert do(PipeRead("default", secret("a"), 10, IDLE)) == ["missing"]
     assert do(PipeRead("default", secret("b"), 10, IDLE))[0] == "ok"
+
+
+def test_no_pipe_is_collected_for_the_time_when_no_node_was_there(
+    do: Run, client: "redis.Redis[bytes]"
+) -> None:
+    sweep = DomainSweep("default", "node", 10, 10, 300)
+    assert do(sweep)[1] == 0
+    do(PipeCreate("default", secret("a"), "pa", secret("1"), "", "", 100, 1))
+    last = int(client.hget("restms:{default}", "swept") or 0)
+
+    def later(milliseconds: int) -> bool:
+        seconds, rest = client.time()
+        return seconds * 1000 + rest // 1000 > last + milliseconds
+
+    while not later(21):  # more than two leases: the nodes were down
+        pass
+    assert do(sweep)[1] == 0
+    last = int(client.hget("restms:{default}", "swept") or 0)
+    collected = 0
+    while not collected:
+        collected = int(do(DomainSweep("default", "node", 10_000, 10, 300))[1])
+    assert later(299)  # it had the whole idle time from then on
+
+
+def test_a_domain_has_so_many_pipes(do: Run) -> None:
+    for letter, expected in (("a", "ok"), ("b", "too_many")):
+        create_pipe = PipeCreate("default", secret(letter), "p", secret("1"), "", "", 1, IDLE)
+        assert do(create_pipe)[0] == expected
 
 
 @pytest.mark.parametrize("touch", ["read", "update"])
 def test_using_a_pipe_puts_its_end_off(do: Run, client: "redis.Redis[bytes]", touch: str) -> None:
     name = secret("a")
-    do(PipeCreate("default", name, "pa", secret("1"), "", "", 1))
+    do(PipeCreate("default", name, "pa", secret("1"), "", "", 100, 1))
     before = client.zscore("restms:{default}:idle", name)
     uses = {
         "read": PipeRead("default", name, 10, IDLE),
@@ -228,7 +262,7 @@ def test_publishing_is_no_use_of_a_pipe(
 ) -> None:
     reader = pipe("a", news="x")
     before = client.zscore("restms:{default}:idle", reader)
-    do(MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", "")))
+    do(MessagePublish("default", "news", 10, 10_000, secret("n"), ("x", "", b"m", "")))
     assert client.zscore("restms:{default}:idle", reader) == before
 
 
@@ -240,7 +274,7 @@ def test_hints_are_published_while_they_are_asked_for(
     listener = client.pubsub(ignore_subscribe_messages=True)
     listener.subscribe(channel)
     listener.get_message(timeout=2)
-    publish = MessagePublish("default", "news", 10, secret("n"), ("x", "", b"m", ""))
+    publish = MessagePublish("default", "news", 10, 10_000, secret("n"), ("x", "", b"m", ""))
     do(publish)
     do(HintsRequest("default", 60_000))
     do(publish)
