@@ -95,7 +95,7 @@ class Settings:
     reread_seconds: float = _option(
         values.seconds(), 5.0, "how often a waiting request looks by itself, hints or not"
     )
-    max_waits: int = _option(values.whole(), 20_000, "most requests that may wait at a time")
+    max_waits: int = _option(values.whole(), 10_000, "most requests that may wait at a time")
     drain_delay_seconds: float = _option(
         values.seconds(0),
         1.0,

@@ -18,7 +18,6 @@ from restms_node.documents_write import (
     feed_tree,
     join_tree,
     message_tree,
-    messages_tree,
     pipe_tree,
     routed_tree,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "join_tree",
     "message_post",
     "message_tree",
-    "messages_tree",
     "pipe_change",
     "pipe_tree",
     "routed_tree",

@@ -4,7 +4,7 @@ A message's stored form is its element in such a document, so a reader of
 CBOR gets it without decoding: wrap_message() puts the document around it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Never
 
@@ -13,12 +13,9 @@ import cbor2
 from restms_cluster.errors import BadRequestError
 from restms_node.trees import MAX_DEPTH, ROOT, Element, Tree, rooted, with_contents
 
-_MESSAGE = cbor2.dumps("message")
-_HREF = cbor2.dumps("href")
 _MAP_OF_ONE = b"\xa1"
-_MAP = 0xA0  # plus the number of pairs, while that is below 24
-_ARRAY = 4 << 5  # CBOR's major type, in the upper three bits
-_DOCUMENT = _MAP_OF_ONE + cbor2.dumps(ROOT) + _MAP_OF_ONE + _MESSAGE
+_ARRAY_OF_ONE = b"\x81"
+_DOCUMENT = _MAP_OF_ONE + cbor2.dumps(ROOT) + _MAP_OF_ONE + cbor2.dumps("message") + _ARRAY_OF_ONE
 
 
 class _NoTags(Mapping[int, Never]):
@@ -71,25 +68,7 @@ def write(tree: Tree) -> bytes:
 
 def wrap_message(blob: bytes) -> bytes:
     """Return the document of one message in its stored form."""
-    return b"".join((_DOCUMENT, _head(_ARRAY, 1), blob))
-
-
-def wrap_messages(messages: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return the document of many messages, each its URI and its stored form."""
-    elements = [_with_href(href, blob) for href, blob in messages]
-    return b"".join((_DOCUMENT, _head(_ARRAY, len(elements)), *elements))
-
-
-def _with_href(href: str, blob: bytes) -> bytes:
-    # A stored message has far fewer than 23 names, so the first byte counts them.
-    pairs = blob[0] - _MAP
-    return b"".join((bytes([_MAP + pairs + 1]), _HREF, cbor2.dumps(href), blob[1:]))
-
-
-def _head(major: int, count: int) -> bytes:
-    if count < 24:  # what fits into the first byte (RFC 8949 3)
-        return bytes([major + count])
-    return bytes([major + 26]) + count.to_bytes(4, "big")
+    return _DOCUMENT + blob
 
 
 def _content(content: Element) -> Element:

@@ -75,16 +75,6 @@ def message_tree(message: Message, uris: Uris) -> Tree:
     return {"message": [_message_element(message, uris)]}
 
 
-def messages_tree(messages: Sequence[Message], uris: Uris) -> Tree:
-    """Describe messages that come together, each with the URI that acknowledges it."""
-    return {
-        "message": [
-            {"href": uris.resource(message.token), **_message_element(message, uris)}
-            for message in messages
-        ]
-    }
-
-
 def routed_tree(routed: Iterable[Routed]) -> Tree:
     """Describe what became of each posted message (3/Defaults)."""
     return {

@@ -42,14 +42,6 @@ def test_a_stored_message_is_wrapped_as_it_is():
     assert cbor.read(cbor.wrap_message(blobs.pack(draft))) == {"message": [message]}
 
 
-@pytest.mark.parametrize("count", [0, 1, 23, 24, 300])
-def test_stored_messages_are_wrapped_with_their_uris(count):
-    stored = [(f"/{number}", blobs.pack(Draft({"address": "a"}))) for number in range(count)]
-    assert cbor.read(cbor.wrap_messages(stored)) == {
-        "message": [{"href": f"/{number}", "address": "a"} for number in range(count)]
-    }
-
-
 def within(value):
     """Return a document with these bytes as the value of an attribute."""
     return b"\xa1\x66restms\xa1\x64feed\xa1\x65title" + value

@@ -150,12 +150,6 @@ def test_text_is_shown_as_text_although_it_was_posted_as_bytes(kind, posted, val
     assert tree["message"][0]["content"] == [{"type": kind, "value": value}]
 
 
-def test_messages_that_come_together_have_the_uris_that_acknowledge_them():
-    (first, second) = documents.messages_tree([message(), message(address="a")], URIS)["message"]
-    assert first == {"href": resource(f"{PIPE}-1"), "address": ""}
-    assert second["address"] == "a"
-
-
 def test_what_became_of_each_posted_message():
     assert documents.routed_tree([Routed(2, 0), Routed(0, 1)]) == {
         "message": [{"count": "2"}, {"count": "0", "full": "1"}]

@@ -51,7 +51,8 @@ def meaning(draft):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3))
 def test_a_delivered_message_can_be_posted_again_in_any_form(delivered):
-    tree = documents.messages_tree(delivered, URIS)
+    elements = [documents.message_tree(message, URIS)["message"][0] for message in delivered]
+    tree = {"message": elements}
     said = [
         (
             {name: value for name, value in message.properties.items() if value},
