@@ -27,8 +27,8 @@ class Cors:
         """
         if origin is None or "*" in self._origins or origin in self._origins:
             return True
-        parts = urlsplit(base)
-        return origin == f"{parts.scheme}://{parts.netloc}"
+        # Not the scheme: a proxy may have taken TLS off without saying so.
+        return origin.partition("://")[2] == urlsplit(base).netloc
 
     def allow(self, request: Mapping[str, str], answer: Answer) -> Answer:
         """Add what a browser needs to let the page see the answer."""

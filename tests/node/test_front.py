@@ -84,6 +84,8 @@ def test_pages_of_other_origins_change_nothing() -> None:
     cors = Cors(["https://a.example"])
     assert cors.admits(None, base)  # no browser
     assert cors.admits("https://broker.example", base)
+    assert cors.admits("https://broker.example", "http://broker.example")  # TLS ended at a proxy
+    assert not cors.admits("https://broker.example:8443", base)
     assert cors.admits("https://a.example", base)
     assert not cors.admits("https://b.example", base)
     assert not cors.admits("null", base)
