@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 
 import trio
@@ -33,16 +34,10 @@ _log = logging.getLogger("restms.server")
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until a signal ends it. Raises StartError when it cannot start."""
-    try:
-        _allow_many_connections(settings.max_waits)
-        with listen(settings) as listener:
-            await _serve(settings, listener)
-    except BaseExceptionGroup as group:
-        problem = _first(StartError, group)
-        if problem is None:
-            raise
-        raise problem from group
+    """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
+    _allow_many_connections(settings.max_waits)
+    with listen(settings) as listener:
+        await _serve(settings, listener)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -159,22 +154,11 @@ async def _until_told(settings: Settings, waits: Waits, everything: trio.CancelS
             nursery.cancel_scope.cancel()
 
 
-async def _until_told_again(signals: object, everything: trio.CancelScope) -> None:
-    await anext(signals)  # type: ignore[call-overload]
+async def _until_told_again(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+    await anext(signals)
     everything.cancel()
 
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _first(kind: type[StartError], group: BaseExceptionGroup[BaseException]) -> StartError | None:
-    for error in group.exceptions:
-        if isinstance(error, kind):
-            return error
-        if isinstance(error, BaseExceptionGroup):
-            found = _first(kind, error)
-            if found is not None:
-                return found
-    return None
