@@ -1,9 +1,8 @@
 """What the operations on nouns share: the scripts, the limits, the configured domains."""
 
 import logging
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
@@ -38,8 +37,8 @@ class Broker:
     library: Library
     profiles: tuple[Profile, ...]
     domains: Mapping[str, ConfiguredDomain]
-    limits: Limits = field(default_factory=Limits)
-    node: str = field(default_factory=lambda: secrets.token_hex(8))
+    limits: Limits
+    node: str
 
     async def run(self, transition: Transition) -> Answer:
         """Run one script in one round trip.

@@ -24,7 +24,6 @@ DEFAULT = "default"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]*", re.ASCII)
 _DOMAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", re.ASCII)
-_HEX = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _TOKEN = re.compile(
     r"(?:(?P<domain>[A-Za-z0-9_][A-Za-z0-9_-]{0,62})\.)?"
     r"(?P<kind>[fpjc])(?P<secret>[0-9a-f]{32})"
@@ -130,11 +129,6 @@ def is_name(text: str) -> bool:
 def is_domain(text: str) -> bool:
     """Tell whether a text can be a domain's name."""
     return _DOMAIN.fullmatch(text) is not None
-
-
-def is_secret(text: str) -> bool:
-    """Tell whether a text has the form of a token's random part."""
-    return _HEX.fullmatch(text) is not None
 
 
 def is_plain(text: str) -> bool:
