@@ -36,6 +36,11 @@ def unpack(blob: bytes) -> tuple[dict[str, str], tuple[Header, ...], list[Embedd
     return element, headers, contents
 
 
+def count(blob: bytes) -> int:
+    """Return how many contents a message has."""
+    return len(unpack(blob)[2])
+
+
 def embedded(blob: bytes, part: int) -> Embedded:
     """Return the content of that number, from 1; NotFoundError if there is none in the blob."""
     contents = unpack(blob)[2]

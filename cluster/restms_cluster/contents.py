@@ -10,6 +10,7 @@ from restms_cluster.transitions import (
     ContentDelete,
     ContentRead,
     ContentStage,
+    MessageRead,
     PartDelete,
     PartRead,
 )
@@ -63,10 +64,10 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
         answer = await broker.run(ContentDelete(token.domain, token.secret, *required(condition)))
     else:
         number, part = token.number or 0, token.content or 0
-        try:
-            await read(broker, token)
-        except NotFoundError:
-            return  # there never was such a content, or it is gone
+        # Only the blob tells how many contents there are; none need come along.
+        found = await broker.run(MessageRead(token.domain, token.secret, number, 0, broker.idle))
+        if found.outcome is not Outcome.OK or part > blobs.count(found.values[1]):
+            return
         answer = await broker.run(
             PartDelete(token.domain, token.secret, number, part, *required(condition), broker.idle)
         )

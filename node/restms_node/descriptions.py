@@ -56,25 +56,26 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
             return resource
         return None
 
-    if when_none_match is None and when_modified_after is None:
-        resource = await description.read()
-    else:
+    waits = when_none_match is not None or when_modified_after is not None
+    if waits:
         seconds = node.wait_seconds(request)
         found = await node.waits.until(description.hints, changed, seconds)
         if found is None:
             return waited(seconds)
         resource = found
-    answer = described(request, representation, resource.version, description.tree(resource))
-    waits = when_none_match is not None or when_modified_after is not None
+    else:
+        resource = await description.read()
+    if unchanged(request, resource.version, representation.suffix):
+        answer = Answer(304, (*validators(resource.version, representation.suffix), VARY))
+    else:
+        answer = described(200, representation, resource.version, description.tree(resource))
     return answer.having(NO_STORE if waits or description.private else NO_CACHE)
 
 
-def described(request: Request, representation: Representation, version: int, tree: Tree) -> Answer:
-    """Answer with a description, or 304 where the client has this version of it."""
+def described(status: int, representation: Representation, version: int, tree: Tree) -> Answer:
+    """Answer with the description of a resource as it is in this version."""
     headers = validators(version, representation.suffix)
-    if unchanged(request, version, representation.suffix):
-        return Answer(304, (*headers, VARY))
-    return document(200, representation, tree).having(*headers)
+    return document(status, representation, tree).having(*headers)
 
 
 def document(status: int, representation: Representation, tree: Tree) -> Answer:

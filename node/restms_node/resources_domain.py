@@ -4,7 +4,7 @@ from restms_cluster import domains, feeds, pipes
 from restms_cluster.names import check_name
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.descriptions import Description, document, get, validators
+from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
@@ -41,5 +41,5 @@ async def create(node: Node, request: Request, domain: DomainName) -> Answer:
         )
         tree, version = documents.feed_tree(feed, request.uris), feed.version
         location, status = request.uris.feed(feed.name), 201 if new else 200
-    answer = document(status, representation, tree)
-    return answer.having(("Location", location), *validators(version, representation.suffix))
+    answer = described(status, representation, version, tree)
+    return answer.having(("Location", location))

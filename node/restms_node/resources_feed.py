@@ -6,7 +6,7 @@ from restms_cluster.model import Draft, Embedded, Routed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.descriptions import Description, document, get, validators
+from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
@@ -44,9 +44,7 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             condition=request.condition,
         )
         tree = documents.feed_tree(found, request.uris)
-        return document(200, representation, tree).having(
-            *validators(found.version, representation.suffix)
-        )
+        return described(200, representation, found.version, tree)
     await feeds.update(node.broker, feed, condition=request.condition)
     return Answer(204)
 

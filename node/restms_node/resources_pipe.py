@@ -5,7 +5,7 @@ from restms_cluster.errors import BadRequestError
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
 from restms_node.bodies import posted
-from restms_node.descriptions import Description, document, get, validators
+from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
@@ -38,9 +38,7 @@ async def change(node: Node, request: Request, token: Token) -> Answer:
         )
         found = await pipes.read(node.broker, token)
         tree = documents.pipe_tree(found, request.uris)
-        return document(200, representation, tree).having(
-            *validators(found.version, representation.suffix)
-        )
+        return described(200, representation, found.version, tree)
     await pipes.update(node.broker, token, condition=request.condition)
     return Answer(204)
 
@@ -62,7 +60,5 @@ async def join(node: Node, request: Request, token: Token) -> Answer:
         node.broker, token, feed, draft.type, draft.address, draft.headers
     )
     tree = documents.join_tree(made, request.uris)
-    return document(201 if new else 200, representation, tree).having(
-        ("Location", request.uris.resource(made.token)),
-        *validators(made.version, representation.suffix),
-    )
+    answer = described(201 if new else 200, representation, made.version, tree)
+    return answer.having(("Location", request.uris.resource(made.token)))
