@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.client import Client, unique
-from tests.conformance.documents import CBOR, JSON, XML
+from tests.conformance.client import DOMAIN, Client, unique
+from tests.conformance.documents import CBOR, JSON, XML, message
 
 ADDRESS = "sports.football"  # where the fixture `pipe` is joined to the fixture `feed`
 ORIGIN = "http://page.example"
@@ -118,3 +118,20 @@ def pipe(broker: Client, feed: str) -> str:
     pipe = broker.create_pipe()
     broker.join(pipe, feed, ADDRESS)
     return pipe
+
+
+def resource(noun: str, broker: Client, feed: str, pipe: str) -> str:
+    """The URI of a resource of that type; it is made where it is not at hand."""
+    match noun:
+        case "domain":
+            return DOMAIN
+        case "feed":
+            return feed
+        case "pipe":
+            return pipe
+        case "join":
+            return broker.join(pipe, feed, "another.address")
+        case "content":
+            return broker.stage(feed, b"bytes")
+    broker.publish(feed, message(ADDRESS))
+    return broker.messages(pipe)[0]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conformance.client import DEFAULT_FEED, DOMAIN, Client, expect, unique
-from tests.conformance.conftest import ADDRESS
+from tests.conformance.conftest import ADDRESS, resource
 from tests.conformance.documents import message, restms, staged, text
 
 PRIVATE = "/restms/resource/"
@@ -17,17 +17,7 @@ PRIVATE = "/restms/resource/"
 @pytest.fixture(params=["feed", "pipe", "join", "message", "content"])
 def made(request: pytest.FixtureRequest, broker: Client, feed: str, pipe: str) -> str:
     """A resource of each type that comes and goes."""
-    match request.param:
-        case "feed":
-            return feed
-        case "pipe":
-            return pipe
-        case "join":
-            return broker.join(pipe, feed, "another.address")
-        case "content":
-            return broker.stage(feed, b"bytes")
-    broker.publish(feed, message(ADDRESS))
-    return broker.messages(pipe)[0]
+    return resource(request.param, broker, feed, pipe)
 
 
 # Domains and profiles

@@ -8,7 +8,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 import pytest
 
 from tests.conformance.client import DEFAULT_FEED, DOMAIN, Client, expect, unique
-from tests.conformance.conftest import ADDRESS, CONTENT_BYTES, DOCUMENT_BYTES, ORIGIN
+from tests.conformance.conftest import ADDRESS, CONTENT_BYTES, DOCUMENT_BYTES, ORIGIN, resource
 from tests.conformance.documents import CBOR, JSON, TEXT_XML, XML, Format, message, restms, text
 from tests.conformance.wire import Wire
 
@@ -21,19 +21,7 @@ DELETABLE = ["feed", "pipe", "join", "message", "content"]
 @pytest.fixture(params=["domain", "feed", "pipe", "join", "message"])
 def described(request: pytest.FixtureRequest, broker: Client, feed: str, pipe: str) -> str:
     """A resource of each type that has a description."""
-    match request.param:
-        case "domain":
-            return DOMAIN
-        case "feed":
-            return feed
-        case "pipe":
-            return pipe
-        case "join":
-            return broker.join(pipe, feed, "another.address")
-        case "content":
-            return broker.stage(feed, b"bytes")
-    broker.publish(feed, message(ADDRESS))
-    return broker.messages(pipe)[0]
+    return resource(request.param, broker, feed, pipe)
 
 
 @pytest.fixture(params=["feed", "pipe"])
