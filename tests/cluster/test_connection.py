@@ -4,14 +4,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import hiredis
 import pytest
 import trio
 import trio.testing
-from fakeredis import TcpFakeServer
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import NoScriptError, ResponseError
@@ -23,18 +21,6 @@ from restms_cluster.link import Link, LostError, pack
 from restms_cluster.pipeline import Pipeline
 from tests.servers import Server, start_server
 from tests.waiting import SECONDS, until
-
-
-@pytest.fixture
-def fake() -> Iterator[Address]:
-    """A Redis played by fakeredis in a thread: enough for protocol, order and cancellation."""
-    with TcpFakeServer(("127.0.0.1", 0), server_type="valkey") as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield Address.parse(f"redis://127.0.0.1:{server.server_address[1]}")
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -1,17 +1,14 @@
 """One raw link: how it is opened, and how it says what is wrong."""
 
 import ssl
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import trio
 import trio.testing
 import trustme
-from fakeredis import TcpFakeServer
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import NoScriptError, ResponseError
@@ -20,18 +17,6 @@ from restms_cluster.address import Address
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.link import Link, LostError, error_reply, pack
 from tests.servers import Server, start_server
-
-
-@pytest.fixture
-def fake() -> Iterator[Address]:
-    """A Redis played by fakeredis in a thread: enough for the protocol."""
-    with TcpFakeServer(("127.0.0.1", 0), server_type="valkey") as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield Address.parse(f"redis://127.0.0.1:{server.server_address[1]}/1")
-        server.shutdown()
-        thread.join()
 
 
 async def play(nursery: trio.Nursery, answer: bytes | None) -> Address:
