@@ -1,6 +1,6 @@
 """Run the article's scenarios on two nodes, and print the transcript as docs/walkthrough.md.
 
-    python docs/walkthrough.py > docs/walkthrough.md
+    .venv/bin/python docs/walkthrough.py > docs/walkthrough.md
 
 It starts two nodes on one private Redis, and sends every request to the other
 node than the one before. Nothing but HTTP is spoken.
@@ -293,7 +293,7 @@ def walk_through(redis: str) -> None:
             "# A walk through RestMS",
             "",
             "Two nodes share one Redis; each request goes to the other node than the one",
-            "before. Made by `python docs/walkthrough.py`; ports, hashes and dates are new",
+            "before. Made by `docs/walkthrough.py`; ports, hashes and dates are new",
             "each time.",
         )
         telnet(walk, nodes[0])
