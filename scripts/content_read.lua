@@ -3,7 +3,7 @@
 local domain = KEYS[1]
 local content = ARGV[1]
 
---@ include lib_state lib_pipe lib_content
+--@ include lib_state lib_body lib_pipe lib_content
 
 if redis.call('HEXISTS', domain .. ':content:' .. content, 'feed') == 0 then
   return { 'missing' }

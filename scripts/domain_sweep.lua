@@ -3,10 +3,11 @@
 local domain = KEYS[1]
 local node = ARGV[1]
 local lease = ARGV[2]
-local most = ARGV[3]
+local pipes = ARGV[3]
 local idle = ARGV[4]
+local bounds = ARGV[5]
 
---@ include profiles lib_state lib_pipe lib_join lib_removal
+--@ include profiles lib_messaging lib_removal
 
 local holder = redis.call('GET', domain .. ':lease')
 if holder and holder ~= node then
@@ -23,10 +24,16 @@ end
 redis.call('HSET', domain, 'swept', digits(now_ms))
 local unused = {}
 if now_ms >= tonumber(swept[2] or 0) then
-  unused = redis.call('ZRANGEBYSCORE', domain .. ':idle', '-inf', now_ms, 'LIMIT', 0, most)
+  unused = redis.call('ZRANGEBYSCORE', domain .. ':idle', '-inf', now_ms, 'LIMIT', 0, pipes)
 end
 for _, pipe in ipairs(unused) do
   pipe_remove(domain, pipe)
 end
-local more = trash_release(domain) or #unused == tonumber(most)
-return { more and 'more' or 'ok', #unused }
+local more = trash_release(domain) or #unused == tonumber(pipes)
+settle_and_ring(domain)
+-- Messages that nobody had room for, and no dead-letter feed took: to be told of.
+local gone = tonumber(redis.call('HGET', domain, 'lost') or 0)
+if gone > 0 then
+  redis.call('HDEL', domain, 'lost')
+end
+return { more and 'more' or 'ok', #unused, gone }

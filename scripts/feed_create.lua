@@ -5,7 +5,9 @@ local feed = ARGV[1]
 local type = ARGV[2]
 local title = ARGV[3]
 local license = ARGV[4]
-local most = ARGV[5]
+local dead_letter = ARGV[5]
+local dedup = ARGV[6]
+local most = ARGV[7]
 
 --@ include profiles lib_state lib_feed
 
@@ -23,9 +25,15 @@ end
 if not feed_types[type] then
   return { 'unknown_type' }
 end
+if dead_letter ~= '' and not feed_get(domain, dead_letter) then
+  return { 'no_feed' }
+end
 -- Private feeds have no list: the domain counts them all.
 if redis.call('HINCRBY', domain, 'feeds', 0) >= tonumber(most) then
   return { 'too_many' }
 end
 redis.call('HINCRBY', domain, 'feeds', 1)
-return { 'ok', feed_reply(feed, feed_add(domain, feed, type, title, license, '0')) }
+return { 'ok', feed_reply(feed, feed_add(domain, {
+  key = feed, type = type, title = title, license = license, configured = '0',
+  dead_letter = dead_letter, dedup = dedup,
+})) }

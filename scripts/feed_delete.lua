@@ -4,8 +4,9 @@ local domain = KEYS[1]
 local feed = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
+local bounds = ARGV[4]
 
---@ include profiles lib_state lib_pipe lib_join lib_feed lib_removal
+--@ include profiles lib_messaging lib_removal
 
 local record = feed_get(domain, feed)
 if not record then
@@ -17,9 +18,6 @@ end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }
 end
-redis.call('HINCRBY', domain, 'feeds', -1)
-feed_remove(domain, feed, record.id)
-if feed_is_public(feed) then
-  domain_changed(domain)
-end
+feed_remove(domain, record)
+settle_and_ring(domain)
 return { 'ok' }

@@ -1,11 +1,13 @@
 #!lua
--- Change a feed's title and license. `changes` is pairs of field and value.
+-- Change a feed's attributes. `changes` is pairs of field and value; `dead_letter`,
+-- the feed named among them, must exist.
 local domain = KEYS[1]
 local feed = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
 local type = ARGV[4]
-local changes = 5 -- ARGV from here on: field, value
+local dead_letter = ARGV[5]
+local changes = 6 -- ARGV from here on: field, value
 
 --@ include lib_state lib_feed
 
@@ -23,6 +25,9 @@ if type ~= '' and type ~= record.type then
   return { 'type_differs' }
 end
 local changed = false
+if dead_letter ~= '' and not feed_get(domain, dead_letter) then
+  return { 'no_feed' }
+end
 for i = changes, #ARGV, 2 do
   if record[ARGV[i]] ~= ARGV[i + 1] then
     record[ARGV[i]] = ARGV[i + 1]
@@ -30,12 +35,6 @@ for i = changes, #ARGV, 2 do
   end
 end
 if changed then
-  record.version = digits(next_version(record.version))
-  redis.call('HSET', domain .. ':feed:' .. feed,
-    'title', record.title, 'license', record.license, 'version', record.version)
-  ring(domain .. ':feed:' .. feed)
-  if feed_is_public(feed) then
-    domain_changed(domain)
-  end
+  feed_change(domain, record)
 end
 return { 'ok', feed_reply(feed, record) }

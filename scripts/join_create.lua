@@ -7,13 +7,16 @@ local feed = ARGV[3]
 local type = ARGV[4]
 local address = ARGV[5]
 local headers = ARGV[6]
-local most = ARGV[7]
-local idle = ARGV[8]
+local match = ARGV[7]
+local joins = ARGV[8]
+local idle = ARGV[9]
+local bounds = ARGV[10]
 
---@ include profiles lib_state lib_pipe lib_join lib_feed
+--@ include profiles lib_messaging
 
 local key = pipe_key(domain, pipe)
-if redis.call('EXISTS', key) == 0 then
+local pipe_type = redis.call('HGET', key, 'type')
+if not pipe_type then
   return { 'missing' }
 end
 local source = feed_get(domain, feed)
@@ -31,21 +34,29 @@ local canonical = kind.join_types[type]
 if not canonical then
   return { 'unknown_type' }
 end
+local pulls = pipe_types[pipe_type].pulls
+if pulls and not kind.queues then
+  return { 'not_queueing' } -- nothing to take a message from
+end
 if not kind.headers then
-  headers = ''
+  headers, match = '', ''
 end
 pipe_touch(domain, pipe, tonumber(idle))
 local present = redis.call('HGET', key .. ':joins', join_selector(source.id, canonical, address, headers))
 if present then
   return { 'exists', join_reply(present, join_get(domain, present)) }
 end
-if redis.call('HLEN', key .. ':joins') > tonumber(most) then -- the one on `default` is free
+if redis.call('HLEN', key .. ':joins') > tonumber(joins) then -- the one on `default` is free
   return { 'too_many' }
 end
 local record = {
   pipe = pipe, feed = feed, id = source.id, kind = source.type, type = canonical, address = address,
-  headers = headers, serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = digits(now),
+  headers = headers, match = match, serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = digits(now),
 }
-join_add(domain, join, record)
+join_add(domain, join, record, pulls)
 pipe_changed(domain, pipe)
+if kind.queues then
+  stirred[feed] = source -- what waited for somebody to come
+end
+settle_and_ring(domain)
 return { 'ok', join_reply(join, record) }

@@ -5,8 +5,9 @@ local join = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
 local idle = ARGV[4]
+local bounds = ARGV[5]
 
---@ include profiles lib_state lib_pipe lib_join
+--@ include profiles lib_messaging lib_removal
 
 local record = join_get(domain, join)
 if not record then
@@ -18,7 +19,11 @@ end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }
 end
+pipe_settle(domain, record.pipe) -- what was posted before is still for this join
+pipes_flush(domain)
 join_remove(domain, join)
+feed_end(domain, record.feed)
 pipe_touch(domain, record.pipe, tonumber(idle))
 pipe_changed(domain, record.pipe)
+settle_and_ring(domain)
 return { 'ok' }

@@ -4,7 +4,7 @@ local domain = KEYS[1]
 local join = ARGV[1]
 local idle = ARGV[2]
 
---@ include profiles lib_state lib_pipe lib_join
+--@ include profiles lib_state lib_body lib_pipe lib_join
 
 local record = join_live(domain, join)
 if not record then

@@ -9,19 +9,38 @@ local function join_selector(id, kind, address, headers)
   return table.concat({ id, kind, address, headers }, '\0')
 end
 
-local function join_add(domain, join, record)
-  redis.call('HSET', domain .. ':join:' .. join,
-    'pipe', record.pipe, 'feed', record.feed, 'id', record.id, 'kind', record.kind,
-    'type', record.type, 'address', record.address, 'headers', record.headers,
-    'serial', record.serial, 'version', record.version)
-  redis.call('HSET', pipe_key(domain, record.pipe) .. ':joins',
+local JOIN_FIELDS = {
+  'pipe', 'feed', 'id', 'kind', 'type', 'address', 'headers', 'match', 'serial', 'version',
+}
+
+local function turns_key(domain, id)
+  return index_key(domain, id) .. ':turns'
+end
+
+local function next_turn(domain)
+  return redis.call('HINCRBY', domain, 'turn', 1)
+end
+
+-- `pulls`: the pipe takes its messages itself, when it is read.
+local function join_add(domain, join, record, pulls)
+  for _, name in ipairs(JOIN_FIELDS) do
+    redis.call('HSET', domain .. ':join:' .. join, name, record[name])
+  end
+  local key = pipe_key(domain, record.pipe)
+  redis.call('HSET', key .. ':joins',
     join_selector(record.id, record.type, record.address, record.headers), join)
   local index = index_key(domain, record.id)
   redis.call('SADD', index .. ':joins', join)
-  feed_types[record.kind].join(index, record.pipe, record)
+  local kind = feed_types[record.kind]
+  if not kind.queues then
+    kind.join(index, record.pipe, record)
+    return
+  end
+  redis.call('HSET', key, 'queues', 1) -- for good: it may hold such messages longer than the join
+  if not pulls then
+    redis.call('ZADD', turns_key(domain, record.id), next_turn(domain), '!' .. record.pipe .. ' ' .. join)
+  end
 end
-
-local JOIN_FIELDS = { 'pipe', 'feed', 'id', 'kind', 'type', 'address', 'headers', 'serial', 'version' }
 
 local function join_get(domain, join)
   local values = redis.call('HMGET', domain .. ':join:' .. join, unpack(JOIN_FIELDS))
@@ -54,26 +73,17 @@ local function join_remove(domain, join)
     return
   end
   local index = index_key(domain, record.id)
-  feed_types[record.kind].unjoin(index, record.pipe, record)
+  local kind = feed_types[record.kind]
+  if kind.queues then
+    local place = record.pipe .. ' ' .. join
+    redis.call('ZREM', turns_key(domain, record.id), '!' .. place, '?' .. place)
+  else
+    kind.unjoin(index, record.pipe, record)
+  end
   redis.call('SREM', index .. ':joins', join)
   redis.call('HDEL', pipe_key(domain, record.pipe) .. ':joins',
     join_selector(record.id, record.type, record.address, record.headers))
   redis.call('DEL', domain .. ':join:' .. join)
   ring(domain .. ':join:' .. join)
   return record
-end
-
--- Remove one chunk of the joins of a feed that is gone; whether more remain.
-local function joins_release(domain, id)
-  local key = index_key(domain, id) .. ':joins'
-  local joins = redis.call('SRANDMEMBER', key, CHUNK)
-  for _, join in ipairs(joins) do
-    local record = join_remove(domain, join)
-    if record then
-      pipe_changed(domain, record.pipe)
-    else
-      redis.call('SREM', key, join)
-    end
-  end
-  return redis.call('EXISTS', key) == 1
 end

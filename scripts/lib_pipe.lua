@@ -46,33 +46,31 @@ local function entry_fields(entry)
   return fields
 end
 
-local function contents_unlink(domain, contents)
-  for content in string.gmatch(contents, '%x+') do
-    redis.call('UNLINK', domain .. ':content:' .. content)
-  end
+-- A message's place among those that will expire.
+local function entry_name(pipe, entry)
+  return 'p ' .. pipe .. ' ' .. string.match(entry[1], '^%d+')
 end
 
--- A body is shared by the pipes that hold its message; the last one frees it.
-local function body_release(domain, body)
-  local key = domain .. ':body:' .. body
-  if redis.call('HINCRBY', key, 'n', -1) <= 0 then
-    local contents = redis.call('HGET', key, 'c')
-    if contents then
-      contents_unlink(domain, contents)
-    end
-    redis.call('UNLINK', key)
+-- What an entry holds is let go of; whether it held a body.
+local function entry_release(domain, pipe, entry, fields)
+  if not fields['b'] then
+    return false
   end
+  if fields['e'] then
+    redis.call('ZREM', domain .. ':expiring', entry_name(pipe, entry))
+  end
+  body_release(domain, fields['b'])
+  return true
 end
 
--- Release the bodies of the oldest messages up to `number`, one chunk of them,
--- and drop those messages. Returns how many bodies went and whether more remain.
-local function messages_release(domain, stream, number)
+-- Drop the oldest messages up to `number`, one chunk of them. Returns how many
+-- bodies went and whether more remain.
+local function messages_release(domain, pipe, number)
+  local stream = pipe_key(domain, pipe) .. ':messages'
   local entries = redis.call('XRANGE', stream, '-', number, 'COUNT', CHUNK)
   local released, seen = 0, nil
   for _, entry in ipairs(entries) do
-    local body = entry_fields(entry)['b']
-    if body then
-      body_release(domain, body)
+    if entry_release(domain, pipe, entry, entry_fields(entry)) then
       released = released + 1
     end
     seen = entry[1]

@@ -6,12 +6,13 @@ local number = ARGV[2]
 local versions = ARGV[3]
 local unmodified = ARGV[4]
 local idle = ARGV[5]
+local bounds = ARGV[6]
 
---@ include lib_state lib_pipe lib_content
+--@ include profiles lib_messaging lib_content
 
 local key = pipe_key(domain, pipe)
 local stream = key .. ':messages'
-local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped')
+local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues')
 if not state[1] then
   return { 'ok' }
 end
@@ -35,7 +36,7 @@ local before = redis.call('XLEN', stream)
 local shared, more = tonumber(state[2]), false
 if shared > 0 then
   local released
-  released, more = messages_release(domain, stream, number)
+  released, more = messages_release(domain, pipe, number)
   shared = shared - released
 else
   redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
@@ -46,5 +47,14 @@ end
 if redis.call('XLEN', stream) ~= before then
   redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
   pipe_hint(domain, pipe)
+  -- There may be messages that wait for room in this pipe.
+  if state[5] and redis.call('EXISTS', domain .. ':queued') == 1 then
+    for _, waiting in ipairs(queue_joins(domain, pipe)) do
+      if redis.call('SISMEMBER', domain .. ':queued', waiting.feed) == 1 then
+        stirred[waiting.feed] = feed_get(domain, waiting.feed)
+      end
+    end
+    settle_and_ring(domain)
+  end
 end
 return { more and 'more' or 'ok' }

@@ -3,14 +3,16 @@
 -- Everything is checked before the first write, for Redis does not roll back.
 local domain = KEYS[1]
 local feed = ARGV[1]
-local most = ARGV[2]
+local bounds = ARGV[2]
 local deliveries = ARGV[3]
 local nonce = ARGV[4]
-local messages = 5 -- ARGV from here on: address, message_id, blob, contents of each message
+local once = ARGV[5]
+local keep = ARGV[6]
+local messages = 7 -- ARGV from here on: address, message_id, blob, contents, headers, terms of each message
 
---@ include profiles lib_state lib_pipe lib_feed
+--@ include profiles lib_messaging
 
-local INLINE = 4096 -- bytes; a larger blob would make listing a pipe slow
+local FIELDS = 6
 local source = feed_get(domain, feed)
 if not source then
   return { 'missing' }
@@ -19,97 +21,166 @@ local kind = feed_types[source.type]
 if not kind then
   return { 'unknown_type' }
 end
-local index = domain .. ':index:' .. source.id
-most, deliveries = tonumber(most), tonumber(deliveries)
+deliveries = tonumber(deliveries)
+
+-- What is named by a message that is not routed again is of no use to anybody.
+local function contents_drop(contents)
+  for content in string.gmatch(contents, '%x+') do
+    local key = domain .. ':content:' .. content
+    if redis.call('HGET', key, 'id') == source.id then
+      redis.call('UNLINK', key)
+    end
+  end
+end
+
+-- `once` is a digest of the client's key for this request, and one of the
+-- request; the answer to the first such request is kept for repeats.
+local once_key, once_request
+if once ~= '' then
+  local name, request = string.match(once, '^(%x+) (%x+)$')
+  once_key, once_request = domain .. ':once:' .. source.id .. ':' .. name, request
+  local kept = redis.call('HMGET', once_key, 'request', 'reply')
+  if kept[1] then
+    if kept[1] ~= request then
+      return { 'once_differs' }
+    end
+    for i = messages, #ARGV, FIELDS do
+      contents_drop(ARGV[i + 3])
+    end
+    return cmsgpack.unpack(kept[2])
+  end
+end
+
+-- `terms` are the time to live (ms), the priority, and when it is to be
+-- delivered: `+` and ms from now, or ms since the epoch. `-` is none.
+local function message_from(i)
+  local message = {
+    address = ARGV[i], id = ARGV[i + 1], blob = ARGV[i + 2], contents = ARGV[i + 3],
+    headers = ARGV[i + 4], feed = source.id .. ' ' .. feed, priority = 0, expires = 0,
+    redelivered = 0, death = '',
+  }
+  if ARGV[i + 5] ~= '' then
+    local life, priority, sign, when = string.match(ARGV[i + 5], '^(%S+) (%d) (%+?)(%S+)$')
+    message.priority = tonumber(priority)
+    message.life = tonumber(life)
+    if when ~= '-' then
+      message.due = tonumber(when) + (sign == '+' and now_ms or 0)
+    end
+    if message.due and message.due <= now_ms then
+      message.due = nil
+    end
+    if message.life and not message.due then
+      message.expires = now_ms + message.life
+    end
+  end
+  return message
+end
+
+local claimed, known = {}, {}
 
 -- `contents` has a word for each content: the staged one's secret, or `-`.
-local claimed = {}
-for i = messages, #ARGV, 4 do
-  for content in string.gmatch(ARGV[i + 3], '%x+') do
+local function contents_refusal(contents)
+  for content in string.gmatch(contents, '%x+') do
     local key = domain .. ':content:' .. content
     local staged = redis.call('HMGET', key, 'feed', 'id')
     if not staged[1] or claimed[key] then
-      return { 'no_content' }
+      return 'no_content'
     end
     if staged[2] ~= source.id then
-      return { 'other_feed' }
+      return 'other_feed'
     end
     claimed[key] = true
   end
 end
 
-local pipes = {} -- by secret: what is known of each pipe that a message reaches
-local function pipe_state(pipe)
-  local state = pipes[pipe]
-  if not state then
-    local key = pipe_key(domain, pipe)
-    local values = redis.call('HMGET', key, 'last', 'version', 'shared')
-    state = {
-      key = key, stream = key .. ':messages', last = tonumber(values[1]), version = values[2],
-      shared = tonumber(values[3]), room = most - redis.call('XLEN', key .. ':messages'),
-    }
-    pipes[pipe] = state
+-- Within the feed's window a message_id is routed once: its plan is the first one's.
+local function repeated(message)
+  if source.dedup == '' or message.id == '' then
+    return nil
   end
-  return state
+  local key = domain .. ':known:' .. source.id .. ':' .. message.id
+  if not known[key] then
+    local count, full = string.match(redis.call('GET', key) or '', '^(%d+) (%d+)$')
+    known[key] = count and { count = tonumber(count), full = tonumber(full) }
+  end
+  return known[key], key
 end
 
-local takers, reply = {}, { 'ok' }
-for i = messages, #ARGV, 4 do
-  local taken, full = {}, 0
-  for _, pipe in ipairs(kind.match(index, { address = ARGV[i] })) do
-    local state = pipe_state(pipe)
-    if state.room > 0 then
-      state.room = state.room - 1
-      state.took = true
-      taken[#taken + 1] = state
-    else
-      full = full + 1
+local delayed = 0
+local function plan_for(message)
+  local refusal = contents_refusal(message.contents)
+  if refusal then
+    return nil, refusal
+  end
+  if not message.due then
+    return route_plan(domain, source, message)
+  end
+  delayed = delayed == 0 and redis.call('ZCARD', index_key(domain, source.id) .. ':delayed') or delayed
+  delayed = delayed + 1
+  if delayed > queue_most then
+    return nil, 'queue_full'
+  end
+  return { message = message, delayed = true, count = 0, full = 0 }
+end
+
+local reply, plans, unwanted = { 'ok', kind.counts and 1 or 0 }, {}, {}
+for i = messages, #ARGV, FIELDS do
+  local message = message_from(i)
+  local plan, key = repeated(message)
+  if plan then
+    unwanted[#unwanted + 1] = message.contents
+  else
+    local refusal
+    plan, refusal = plan_for(message)
+    if not plan then
+      return { refusal }
+    end
+    if key then
+      known[key] = plan
+    end
+    plans[#plans + 1] = plan
+    deliveries = deliveries - plan.count
+    if deliveries < 0 then
+      return { 'too_many' }
     end
   end
-  if full > 0 and #taken == 0 then
-    return { 'full' } -- nobody who wants it could take it: the publisher must keep it
-  end
-  deliveries = deliveries - #taken
-  if deliveries < 0 then
-    return { 'too_many' } -- or the writing would keep everybody else waiting
-  end
-  takers[#takers + 1] = taken
-  reply[#reply + 1] = #taken
-  reply[#reply + 1] = full
+  reply[#reply + 1] = plan.count
+  reply[#reply + 1] = plan.full
 end
 
 for key in pairs(claimed) do
   redis.call('PERSIST', key)
   redis.call('HDEL', key, 'feed', 'id') -- published: it cannot be named again
 end
-local stamp = '-' .. digits(now)
-for m, taken in ipairs(takers) do
-  local i = messages + (m - 1) * 4
-  local address, id, blob, contents = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local form, value = 'm', blob
-  if #taken == 0 then
-    contents_unlink(domain, contents)
-  elseif #taken > 1 or contents ~= '' or #blob > INLINE then
-    form, value = 'b', nonce .. '-' .. m
-    redis.call('HSET', domain .. ':body:' .. value, 'm', blob, 'c', contents, 'n', #taken)
-  end
-  for _, state in ipairs(taken) do
-    state.last = state.last + 1
-    if form == 'b' then
-      state.shared = state.shared + 1
+local soonest
+for m, plan in ipairs(plans) do
+  local name = nonce .. '-' .. m
+  if plan.delayed then
+    local message = plan.message
+    body_store(domain, name, message, 1)
+    if message.life then
+      redis.call('HSET', body_key(domain, name), 'l', message.life)
     end
-    redis.call('XADD', state.stream, digits(state.last) .. stamp, 'a', address, 'i', id, form, value)
+    redis.call('ZADD', index_key(domain, source.id) .. ':delayed', digits(message.due), name)
+    soonest = math.min(soonest or message.due, message.due)
+  else
+    route_commit(domain, source, plan, name)
   end
 end
-
-local hints = redis.call('EXISTS', domain .. ':hints') == 1
-for _, state in pairs(pipes) do
-  if state.took then -- a full pipe that was passed over has not changed
-    redis.call('HSET', state.key, 'last', state.last, 'shared', state.shared,
-      'version', next_version(state.version))
-    if hints then
-      ring(state.stream)
-    end
+if soonest and redis.call('ZADD', domain .. ':delayed', 'LT', 'CH', digits(soonest), feed) == 1 then
+  due_ring(domain)
+end
+for _, contents in ipairs(unwanted) do
+  contents_drop(contents)
+end
+for key, plan in pairs(known) do
+  if plan.message then -- else it was known before
+    redis.call('SET', key, plan.count .. ' ' .. plan.full, 'PX', digits(source.dedup * 1000))
   end
+end
+settle_and_ring(domain)
+if once_key then
+  redis.call('HSET', once_key, 'request', once_request, 'reply', cmsgpack.pack(reply))
+  redis.call('PEXPIRE', once_key, keep)
 end
 return reply

@@ -8,7 +8,7 @@ local versions = ARGV[4]
 local unmodified = ARGV[5]
 local idle = ARGV[6]
 
---@ include lib_state lib_pipe lib_content
+--@ include lib_state lib_body lib_pipe lib_content
 
 local key = pipe_key(domain, pipe)
 -- A deleted pipe's stream may still be there, waiting for the sweep.

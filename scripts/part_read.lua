@@ -6,7 +6,7 @@ local number = ARGV[2]
 local part = ARGV[3]
 local idle = ARGV[4]
 
---@ include lib_state lib_pipe lib_content
+--@ include lib_state lib_body lib_pipe lib_content
 
 local alive = redis.call('HEXISTS', pipe_key(domain, pipe), 'last') == 1
 local message = alive and message_get(domain, pipe, number)

@@ -1,5 +1,6 @@
 #!lua
--- Create a pipe, joined to the feed `default` at the pipe's own name (3/Defaults).
+-- Create a pipe, joined to the feed `default` at the pipe's own name (3/Defaults);
+-- but a pipe that takes its messages itself has nothing to take them from there.
 local domain = KEYS[1]
 local pipe = ARGV[1]
 local name = ARGV[2]
@@ -9,16 +10,17 @@ local title = ARGV[5]
 local most = ARGV[6]
 local idle = ARGV[7]
 
---@ include profiles lib_state lib_pipe lib_join lib_feed
+--@ include profiles lib_state lib_body lib_pipe lib_join lib_feed
 
 local feed = feed_get(domain, 'default')
 if not feed then
   return { 'missing' }
 end
-local canonical = pipe_types[type]
-if not canonical then
+local kind = pipe_types[type]
+if not kind then
   return { 'unknown_type' }
 end
+local canonical = kind.name
 if redis.call('ZCARD', domain .. ':idle') >= tonumber(most) then
   return { 'too_many' }
 end
@@ -29,9 +31,12 @@ redis.call('HSET', key, 'type', canonical, 'title', title, 'version', version, '
 redis.call('XADD', key .. ':messages', '0-1', '-', '-')
 redis.call('XDEL', key .. ':messages', '0-1')
 pipe_touch(domain, pipe, tonumber(idle))
+if kind.pulls then
+  return { 'ok', canonical, title, version }
+end
 local record = {
   pipe = pipe, feed = 'default', id = feed.id, kind = feed.type, type = '', address = name,
-  headers = '', serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = version,
+  headers = '', match = '', serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = version,
 }
 join_add(domain, join, record)
 return { 'ok', canonical, title, version, join_reply(join, record) }

@@ -4,8 +4,9 @@ local domain = KEYS[1]
 local pipe = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
+local bounds = ARGV[4]
 
---@ include profiles lib_state lib_pipe lib_join lib_removal
+--@ include profiles lib_messaging lib_removal
 
 local version = redis.call('HGET', pipe_key(domain, pipe), 'version')
 if version then
@@ -13,5 +14,6 @@ if version then
     return { 'stale' }
   end
   pipe_remove(domain, pipe)
+  settle_and_ring(domain)
 end
 return { 'ok' }

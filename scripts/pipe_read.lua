@@ -5,7 +5,7 @@ local pipe = ARGV[1]
 local most = ARGV[2]
 local idle = ARGV[3]
 
---@ include profiles lib_state lib_pipe lib_join
+--@ include profiles lib_state lib_body lib_pipe lib_join
 
 local key = pipe_key(domain, pipe)
 local state = redis.call('HMGET', key, 'type', 'title', 'version', 'last')
@@ -25,8 +25,11 @@ for i, join in ipairs(joins) do
   joins[i] = join[2]
 end
 local messages = {}
-for _, entry in ipairs(redis.call('XRANGE', key .. ':messages', '-', '+', 'COUNT', most)) do
-  local fields = entry_fields(entry)
-  messages[#messages + 1] = { entry[1], fields['a'], fields['i'] }
+local entries = redis.call('XRANGE', key .. ':messages', '-', '+', 'COUNT', most + 1)
+for i = 1, math.min(#entries, most) do
+  local fields = entry_fields(entries[i])
+  if not fields['e'] or tonumber(fields['e']) > now_ms then
+    messages[#messages + 1] = { entries[i][1], fields['a'], fields['i'] }
+  end
 end
-return { 'ok', state[1], state[2], state[3], state[4], joins, messages }
+return { 'ok', state[1], state[2], state[3], state[4], joins, messages, #entries > tonumber(most) and 1 or 0 }

@@ -8,7 +8,7 @@ local type = ARGV[4]
 local idle = ARGV[5]
 local changes = 6 -- ARGV from here on: field, value
 
---@ include profiles lib_state lib_pipe
+--@ include profiles lib_state lib_body lib_pipe
 
 local key = pipe_key(domain, pipe)
 local state = redis.call('HMGET', key, 'type', 'version')
@@ -18,7 +18,7 @@ end
 if is_stale(state[2], versions, unmodified) then
   return { 'stale' }
 end
-if type ~= '' and pipe_types[type] ~= state[1] then
+if type ~= '' and not (pipe_types[type] and pipe_types[type].name == state[1]) then
   return { 'type_differs' }
 end
 pipe_touch(domain, pipe, tonumber(idle))

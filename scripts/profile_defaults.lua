@@ -2,17 +2,17 @@
 
 feed_types[''] = {
   join_types = { [''] = '' },
-  headers = false,
+  counts = true, -- a publish is answered with the number of joins
   join = function(index, pipe, join)
-    redis.call('ZADD', index .. ':at:' .. join.address, join.serial, pipe)
+    place_enter(index, join.address, pipe, join.serial)
   end,
   unjoin = function(index, pipe, join)
-    redis.call('ZREM', index .. ':at:' .. join.address, pipe)
+    place_leave(index, join.address, pipe)
   end,
-  match = function(index, message)
-    return redis.call('ZRANGE', index .. ':at:' .. message.address, 0, -1)
+  match = function(_, message)
+    return { message.address }
   end,
 }
 
-pipe_types[''] = ''
-pipe_types['fifo'] = '' -- draft/3's word for it
+pipe_types[''] = { name = '' }
+pipe_types['fifo'] = { name = '' } -- draft/3's word for it

@@ -5,11 +5,13 @@ from typing import Any
 import redis
 
 from restms_cluster.keys import KEYS
+from restms_cluster.profile_amqp9 import AMQP9
 from restms_cluster.profile_defaults import DEFAULTS
 from restms_cluster.scripts import Library, Transition
-from restms_cluster.transitions import DomainSweep, FeedDelete, PipeDelete
+from restms_cluster.transitions import DomainDue, DomainSweep, FeedDelete, PipeDelete
 
-LIBRARY = Library([DEFAULTS.lua])
+LIBRARY = Library([DEFAULTS.lua, AMQP9.lua])
+BOUNDS = "100 100 5"  # messages of a pipe, of a feed's queue, redeliveries
 STAYS = (":feeds", ":feed:default", "")
 
 
@@ -37,11 +39,13 @@ def check_no_leaks(client: "redis.Redis[bytes]", *domains: str) -> None:
         prefix = f"restms:{{{domain}}}"
         for name in client.scan_iter(f"{prefix}:pipe:*", count=1000):
             if client.type(name) == b"hash" and name.count(b":") == prefix.count(":") + 2:
-                run(client, PipeDelete(domain, name.decode().rpartition(":")[2], "", ""))
+                run(client, PipeDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
         for name in client.scan_iter(f"{prefix}:feed:*", count=1000):
-            run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", ""))
+            run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
         client.delete(f"{prefix}:lease")
-        while run(client, DomainSweep(domain, "leaks", 1000, 100, 60_000))[0] == "more":
+        while run(client, DomainDue(domain, "leaks", BOUNDS))[0] == "more":
+            pass
+        while run(client, DomainSweep(domain, "leaks", 1000, 100, 60_000, BOUNDS))[0] == "more":
             pass
         left = [
             name

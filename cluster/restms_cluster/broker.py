@@ -74,6 +74,12 @@ class Broker:
         """How long a pipe may stay unused, in milliseconds."""
         return int(self.limits.idle_seconds * MILLISECONDS)
 
+    @property
+    def bounds(self) -> str:
+        """What the scripts that move messages must know of the limits."""
+        limits = self.limits
+        return f"{limits.messages_per_pipe} {limits.messages_per_feed} {limits.redeliveries}"
+
     def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
         digest = self.library.digest(transition.script())
         return ("EVALSHA", digest, *transition.arguments())

@@ -5,6 +5,7 @@ from restms_cluster.broker import MILLISECONDS, Broker, required
 from restms_cluster.errors import NotFoundError, PreconditionFailedError
 from restms_cluster.model import ALWAYS, Condition, Content
 from restms_cluster.names import FeedName, Kind, Token
+from restms_cluster.once import key_reused, once
 from restms_cluster.scripts import Outcome
 from restms_cluster.transitions import (
     ContentDelete,
@@ -18,24 +19,35 @@ from restms_cluster.transitions import (
 CHUNK_BYTES = 256 * 1024
 
 
-async def stage(broker: Broker, feed: FeedName, kind: str, data: bytes) -> Token:
+async def stage(broker: Broker, feed: FeedName, kind: str, data: bytes, key: str = "") -> Token:
     """Keep a content until a message names it, or its time is over.
 
-    Raises NotFoundError without the feed.
+    With a `key`, a repeated request gets the first one's content. Raises
+    NotFoundError without the feed, KeyReusedError for a key of another request.
     """
     token = Token.new(Kind.CONTENT, feed.domain)
-    answer = await broker.run(staging(broker, feed, token, kind, data))
+    asked = once(key, "content", kind, data)
+    answer = await broker.run(staging(broker, feed, token, kind, data, asked))
+    if answer.outcome is Outcome.EXISTS:
+        return Token(Kind.CONTENT, answer.values[0].decode(), feed.domain)
+    if answer.outcome is Outcome.ONCE_DIFFERS:
+        raise key_reused()
     if answer.outcome is not Outcome.OK:
         raise NotFoundError("There is no such feed.")
     return token
 
 
-def staging(broker: Broker, feed: FeedName, token: Token, kind: str, data: bytes) -> ContentStage:
+def staging(
+    broker: Broker, feed: FeedName, token: Token, kind: str, data: bytes, asked: str = ""
+) -> ContentStage:
     """Return the transition that stages a content under a token."""
     keep = int(broker.limits.staged_seconds * MILLISECONDS)
+    once_keep = int(broker.limits.idempotency_seconds * MILLISECONDS)
     view = memoryview(data)
     chunks = tuple(bytes(view[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
-    return ContentStage(feed.domain, feed.key, token.secret, kind, len(data), keep, chunks)
+    return ContentStage(
+        *(feed.domain, feed.key, token.secret, kind, len(data)), keep, asked, once_keep, chunks
+    )
 
 
 async def read(broker: Broker, token: Token) -> Content:
@@ -65,7 +77,9 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
     else:
         number, part = token.number or 0, token.content or 0
         # Only the blob tells how many contents there are; none need come along.
-        found = await broker.run(MessageRead(token.domain, token.secret, number, 0, broker.idle))
+        found = await broker.run(
+            MessageRead(token.domain, token.secret, number, 0, broker.idle, "", broker.bounds)
+        )
         if found.outcome is not Outcome.OK or part > blobs.count(found.values[1]):
             return
         answer = await broker.run(

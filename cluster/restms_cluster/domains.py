@@ -15,7 +15,12 @@ async def configure(broker: Broker, domain: ConfiguredDomain) -> None:
     Raises StartError where a feed of another type has that name already.
     """
     feeds = tuple(
-        text for feed in domain.feeds for text in (feed.name, feed.type, feed.title, feed.license)
+        text
+        for feed in domain.feeds
+        for text in (
+            *(feed.name, feed.type, feed.title, feed.license),
+            *(feed.dead_letter, feed.dedup),
+        )
     )
     answer = await broker.run(DomainConfigure(domain.name, domain.title, feeds))
     if answer.outcome is not Outcome.OK:

@@ -57,6 +57,13 @@ class TooLargeError(RestMSError):
     word = "too_large"
 
 
+class KeyReusedError(RestMSError):
+    """The client's key for a request was used for another one before."""
+
+    status = 422
+    word = "key_reused"
+
+
 class UnsupportedTypeError(RestMSError):
     """A media type that the server cannot read or write."""
 

@@ -1,7 +1,7 @@
 """Feeds: created, read, changed and deleted by clients."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from restms_cluster.broker import Broker, required
 from restms_cluster.errors import (
@@ -19,16 +19,28 @@ from restms_cluster.transitions import FeedCreate, FeedDelete, FeedRead, FeedUpd
 
 
 async def create(
-    broker: Broker, domain: str, name: str, kind: str, title: str = "", license: str = ""
+    broker: Broker,
+    domain: str,
+    name: str,
+    kind: str,
+    title: str = "",
+    license: str = "",
+    *,
+    dead_letter: FeedName | None = None,
+    dedup: str = "",
 ) -> tuple[Feed, bool]:
     """Create a feed; without a name, a private one. Returns it, and whether it is new.
 
-    Raises BadRequestError for an unknown type, ForbiddenError where the name
-    has another type or the domain has all the feeds it may.
+    Raises BadRequestError for an unknown type, NotFoundError without the
+    dead-letter feed, ForbiddenError where the name has another type, the domain
+    has all the feeds it may, or the dead-letter feed is in another domain.
     """
     feed = FeedName(domain, name) if name else FeedName.private(Token.new(Kind.FEED, domain))
     most = broker.limits.feeds_per_domain
-    answer = await broker.run(FeedCreate(domain, feed.key, kind, title, license, most))
+    letters = _letters(feed, dead_letter)
+    answer = await broker.run(
+        FeedCreate(domain, feed.key, kind, title, license, letters, dedup, most)
+    )
     if answer.outcome in (Outcome.OK, Outcome.EXISTS):
         return feed_from(domain, answer.values[0]), answer.outcome is Outcome.OK
     raise _refusal(answer.outcome, most)
@@ -48,21 +60,24 @@ async def update(
     *,
     title: str | None = None,
     license: str | None = None,
+    dead_letter: FeedName | Literal[""] | None = None,
+    dedup: str | None = None,
     kind: str = "",
     condition: Condition = ALWAYS,
 ) -> Feed:
     """Change what is given; `kind`, if any, must be the feed's type.
 
-    Raises ForbiddenError for a configured feed or another type,
-    PreconditionFailedError where the condition does not hold.
+    Raises ForbiddenError for a configured feed or another type, NotFoundError
+    without the dead-letter feed, PreconditionFailedError where the condition
+    does not hold.
     """
-    changes: list[str] = []
-    if title is not None:
-        changes += ("title", title)
-    if license is not None:
-        changes += ("license", license)
+    letters = None if dead_letter is None else _letters(feed, dead_letter or None)
+    given = {"title": title, "license": license, "dead_letter": letters, "dedup": dedup}
+    changes = tuple(
+        text for name, value in given.items() if value is not None for text in (name, value)
+    )
     answer = await broker.run(
-        FeedUpdate(feed.domain, feed.key, *required(condition), kind, tuple(changes))
+        FeedUpdate(feed.domain, feed.key, *required(condition), kind, letters or "", changes)
     )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
@@ -71,7 +86,9 @@ async def update(
 
 async def delete(broker: Broker, feed: FeedName, condition: Condition = ALWAYS) -> None:
     """Delete a feed and its joins; a feed that is not there is deleted already."""
-    answer = await broker.run(FeedDelete(feed.domain, feed.key, *required(condition)))
+    answer = await broker.run(
+        FeedDelete(feed.domain, feed.key, *required(condition), broker.bounds)
+    )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
 
@@ -83,8 +100,29 @@ def hints(feed: FeedName) -> str:
 
 def feed_from(domain: str, values: Sequence[Any]) -> Feed:
     """Make a feed of what a script tells of it."""
-    key, kind, title, license, version, configured = (value.decode() for value in values)
-    return Feed(FeedName(domain, key), kind, title, license, int(version), configured == "1")
+    key, kind, title, license, version, configured, letters, dedup = (
+        value.decode() for value in values
+    )
+    return Feed(
+        FeedName(domain, key),
+        kind,
+        title,
+        license,
+        int(version),
+        configured == "1",
+        FeedName(domain, letters) if letters else None,
+        dedup,
+    )
+
+
+def _letters(feed: FeedName, dead_letter: FeedName | None) -> str:
+    if dead_letter is None:
+        return ""
+    if dead_letter.domain != feed.domain:
+        raise ForbiddenError("A feed's dead-letter feed is in its own domain.")
+    if dead_letter == feed:
+        raise BadRequestError("A feed cannot be its own dead-letter feed.")
+    return dead_letter.key
 
 
 def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
@@ -97,6 +135,8 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
             return ForbiddenError(f"The domain has all the feeds it may have ({most}).")
         case Outcome.CONFIGURED:
             return ForbiddenError("This feed is made by the server's configuration.")
+        case Outcome.NO_FEED:
+            return NotFoundError("There is no feed at dead_letter.")
         case Outcome.STALE:
             return PreconditionFailedError("The feed has changed since you read it.")
         case _:

@@ -5,6 +5,7 @@ from typing import Any
 
 import cbor2
 
+from restms_cluster import matching
 from restms_cluster.broker import Broker, required
 from restms_cluster.errors import (
     BadRequestError,
@@ -33,13 +34,16 @@ async def create(
     Raises NotFoundError without the pipe or the feed; ForbiddenError on the
     feed `default`, on a feed of another domain (which may live on another
     Redis shard), and where the pipe has all the joins it may;
-    BadRequestError for a type that the feed does not know.
+    BadRequestError for a type that the feed does not know, or an x-match that
+    is neither all nor any. ForbiddenError, too, for a pipe that takes its
+    messages itself on a feed that does not queue.
     """
     if feed.domain != pipe.domain:
         raise ForbiddenError("A pipe can be joined to feeds of its own domain only.")
     most = broker.limits.joins_per_pipe
     join = Token.new(Kind.JOIN, pipe.domain)
     packed = cbor2.dumps([[header.name, header.value] for header in headers]) if headers else b""
+    match = matching.wanted(headers)
     answer = await broker.run(
         JoinCreate(
             pipe.domain,
@@ -49,8 +53,10 @@ async def create(
             kind,
             address,
             packed,
+            match,
             most,
             broker.idle,
+            broker.bounds,
         )
     )
     if answer.outcome in (Outcome.OK, Outcome.EXISTS):
@@ -71,7 +77,7 @@ async def read(broker: Broker, token: Token) -> Join:
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
     """Delete a join; ForbiddenError for the one that a pipe is born with."""
     answer = await broker.run(
-        JoinDelete(token.domain, token.secret, *required(condition), broker.idle)
+        JoinDelete(token.domain, token.secret, *required(condition), broker.idle, broker.bounds)
     )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
@@ -103,6 +109,8 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
             return NotFoundError("There is no such feed.")
         case Outcome.RESERVED:
             return ForbiddenError("A pipe has its one join on the feed default from its creation.")
+        case Outcome.NOT_QUEUEING:
+            return ForbiddenError("Such a pipe can be joined to feeds that queue only.")
         case Outcome.UNKNOWN_TYPE:
             return BadRequestError("That feed has no joins of that type.")
         case Outcome.TOO_MANY:

@@ -35,7 +35,12 @@ KEYS = (
     Key(":feeds", "zset", "the domain's"),
     Key(":feed:<name>", "hash", "the feed's"),
     Key(":index:<id>:joins", "set", "the feed's, or until the sweep after its deletion"),
-    Key(":index:<id>:at:<address>", "zset", "while a join has that address"),
+    Key(":index:<id>:at:<place>", "zset", "while a join stands there"),
+    Key(":index:<id>:extra", "hash", "while a pipe comes to one place by several joins"),
+    Key(":index:<id>:tree", "hash", "while there are joins"),
+    Key(":index:<id>:turns", "zset", "while somebody can be given a message"),
+    Key(":index:<id>:queue", "zset", "while messages wait; gone with the feed, or by the sweep"),
+    Key(":index:<id>:delayed", "zset", "while messages wait; gone with the feed, or by the sweep"),
     Key(":pipe:<secret>", "hash", "the pipe's"),
     Key(":pipe:<secret>:joins", "hash", "the pipe's"),
     Key(":pipe:<secret>:messages", "stream", "the pipe's, or until the sweep after its deletion"),
@@ -43,6 +48,16 @@ KEYS = (
     Key(":join:<secret>", "hash", "the join's"),
     Key(":body:<id>", "hash", "until the last pipe is done with it"),
     Key(":content:<secret>", "hash", "expires unless published; then its body's"),
+    Key(":once:<id>:<digest>", "hash", "expires"),
+    Key(":known:<id>:<message_id>", "string", "expires"),
+    Key(":works", "list", "while there are works"),
+    Key(":work:<number>", "hash", "until it is done"),
+    Key(":work:<number>:took", "set", "until the work is done"),
+    Key(":delayed", "zset", "while there are delayed messages"),
+    Key(":expiring", "zset", "while there are messages that will expire"),
+    Key(":queued", "set", "while a feed has messages and somebody to take them"),
+    Key(":returning", "hash", "until what deleted pipes held is back in its feeds"),
+    Key(":driver", "string", "expires"),
     Key(":idle", "zset", "while there are pipes"),
     Key(":trash", "set", "until the sweep has freed what it names"),
     Key(":lease", "string", "expires"),
@@ -64,6 +79,11 @@ def feed_key(feed: FeedName) -> str:
 def join_key(join: Token) -> str:
     """Return the key of a join, and so the name of its hints."""
     return f"{domain_key(join.domain)}:join:{join.secret}"
+
+
+def due_key(domain: str) -> str:
+    """Return the name of the hints that something is due in a domain."""
+    return f"{domain_key(domain)}:due"
 
 
 def messages_key(pipe: Token) -> str:

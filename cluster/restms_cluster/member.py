@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, sweep
+from restms_cluster import domains, due, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.connection import Connection, check_server
@@ -16,12 +16,13 @@ from restms_cluster.keys import probe_key
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import DEFAULT
 from restms_cluster.notifications import Mode, Notifications
+from restms_cluster.profile_amqp9 import AMQP9
 from restms_cluster.profile_defaults import DEFAULTS
 from restms_cluster.profiles import Profile
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import HintsRequest
 
-PROFILES: tuple[Profile, ...] = (DEFAULTS,)
+PROFILES: tuple[Profile, ...] = (DEFAULTS, AMQP9)
 """The profiles that this server speaks, as a domain announces them."""
 
 CHECK_SECONDS = 10
@@ -73,6 +74,7 @@ async def run(
         nursery.start_soon(_check, broker)
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
+            nursery.start_soon(due.run, broker, domain.name)
         task_status.started(broker)
 
 

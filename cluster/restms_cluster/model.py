@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from restms_cluster.names import FeedName, Token
+from restms_cluster.terms import PLAIN, Terms
 
 PROPERTIES = (
     "address",
@@ -29,7 +30,11 @@ PROPERTIES = (
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Where publishers post messages."""
+    """Where publishers post messages.
+
+    `dead_letter` is the feed that gets what could not be delivered; `dedup`
+    the seconds, as a text, for which a message_id is routed once, or empty.
+    """
 
     name: FeedName
     type: str
@@ -37,6 +42,8 @@ class Feed:
     license: str
     version: int
     configured: bool = False
+    dead_letter: FeedName | None = None
+    dedup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ class Draft:
     properties: Mapping[str, str]
     headers: tuple[Header, ...] = ()
     contents: tuple[Embedded | Staged, ...] = ()
+    terms: Terms = PLAIN
 
     @property
     def address(self) -> str:
@@ -142,13 +150,17 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as a reader gets it."""
+    """A message as a reader gets it.
+
+    `redelivered`: another pipe had it before, and was deleted.
+    """
 
     token: Token
     version: int
     properties: Mapping[str, str]
     headers: tuple[Header, ...]
     contents: tuple[Embedded | Stored, ...]
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,14 @@ class Routed:
 
     count: int
     full: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a request's messages; `counted` where the profile says it to publishers."""
+
+    counted: bool
+    routed: tuple[Routed, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +226,7 @@ class Limits:
     content_bytes: int = 16 * 1024 * 1024
     embed_bytes: int = 64 * 1024
     messages_per_request: int = 10_000
-    deliveries_per_request: int = 100_000
+    deliveries_per_request: int = 1_000_000
     headers_per_message: int = 256
     contents_per_message: int = 64
     name_length: int = 255
@@ -216,8 +236,11 @@ class Limits:
     pipes_per_domain: int = 100_000
     joins_per_pipe: int = 1_000
     messages_per_pipe: int = 100_000
+    messages_per_feed: int = 100_000
+    redeliveries: int = 5
     messages_listed: int = 500
     staged_seconds: float = 600
+    idempotency_seconds: float = 3_600
     idle_seconds: float = 86_400
 
 
@@ -229,6 +252,8 @@ class ConfiguredFeed:
     type: str = ""
     title: str = ""
     license: str = ""
+    dead_letter: str = ""
+    dedup: str = ""
 
 
 @dataclass(frozen=True, slots=True)

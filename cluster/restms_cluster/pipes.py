@@ -30,13 +30,13 @@ async def create(broker: Broker, domain: str, kind: str, title: str = "") -> Pip
     )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome, most)
-    canonical, title_kept, version, record = answer.values
+    canonical, title_kept, version, *records = answer.values
     return Pipe(
         token,
         canonical.decode(),
         title_kept.decode(),
         int(version),
-        (join_from(domain, record),),
+        tuple(join_from(domain, record) for record in records),
         (),
         token.message(1),
     )
@@ -48,12 +48,11 @@ async def read(broker: Broker, token: Token) -> Pipe:
     answer = await broker.run(PipeRead(token.domain, token.secret, most, broker.idle))
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
-    kind, title, version, last, joins, messages = answer.values
+    kind, title, version, last, joins, messages, cut = answer.values
     listed = tuple(
         Listed(token.message(int(entry.partition(b"-")[0])), address.decode(), message_id.decode())
         for entry, address, message_id in messages
     )
-    complete = not listed or listed[-1].token.number == int(last)
     return Pipe(
         token,
         kind.decode(),
@@ -61,7 +60,7 @@ async def read(broker: Broker, token: Token) -> Pipe:
         int(version),
         tuple(join_from(token.domain, join) for join in joins),
         listed,
-        token.message(int(last) + 1) if complete else None,
+        token.message(int(last) + 1) if not cut else None,
     )
 
 
@@ -84,7 +83,9 @@ async def update(
 
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
     """Delete a pipe, its joins and its messages; waits on them end with 404."""
-    answer = await broker.run(PipeDelete(token.domain, token.secret, *required(condition)))
+    answer = await broker.run(
+        PipeDelete(token.domain, token.secret, *required(condition), broker.bounds)
+    )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
 

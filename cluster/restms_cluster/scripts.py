@@ -4,7 +4,8 @@ A script names its arguments in its first lines (`local feed = ARGV[1]`); the
 stub of the same name in `transitions.py` has fields of the same names in the
 same order. `check` compares the two when the stubs are imported, so that
 neither can change alone. A line `--@ include a b` stands for the library
-scripts `lib_….lua`, and `profiles` for the Lua of every profile in use.
+scripts `lib_….lua` (which may include others), and `profiles` for the Lua of
+every profile in use, with `lib_index` before it.
 """
 
 import hashlib
@@ -40,6 +41,10 @@ class Outcome(StrEnum):
     OTHER_FEED = "other_feed"
     UNKNOWN_TYPE = "unknown_type"
     TYPE_DIFFERS = "type_differs"
+    NOT_QUEUEING = "not_queueing"
+    QUEUE_FULL = "queue_full"
+    BUSY = "busy"
+    ONCE_DIFFERS = "once_differs"
     HELD = "held"
 
 
@@ -112,14 +117,15 @@ class Library:
 
     def __init__(self, profiles: Iterable[str]) -> None:
         """`profiles` is the Lua text of each profile."""
-        self._profiles = "\n".join(("local feed_types, pipe_types = {}, {}", *profiles))
+        heading = "local feed_types, pipe_types = {}, {}"
+        self._profiles = "\n".join((heading, source("lib_index"), *profiles))
         self._texts: dict[str, str] = {}
         self._digests: dict[str, str] = {}
 
     def text(self, name: str) -> str:
         """Return a whole script, its includes put in."""
         if name not in self._texts:
-            self._texts[name] = _INCLUDE.sub(self._include, source(name))
+            self._texts[name] = self._included(source(name))
         return self._texts[name]
 
     def digest(self, name: str) -> str:
@@ -130,6 +136,11 @@ class Library:
             self._digests[name] = digest.hexdigest()
         return self._digests[name]
 
+    def _included(self, text: str) -> str:
+        return _INCLUDE.sub(self._include, text)
+
     def _include(self, line: re.Match[str]) -> str:
-        names = line[1].split()
-        return "\n".join(self._profiles if name == "profiles" else source(name) for name in names)
+        return "\n".join(
+            self._profiles if name == "profiles" else self._included(source(name))
+            for name in line[1].split()
+        )

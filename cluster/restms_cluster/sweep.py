@@ -27,11 +27,17 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
     lease = int(lease_seconds * MILLISECONDS)
     while True:
         answer = await broker.run(
-            DomainSweep(domain, broker.node, lease, PIPES_A_ROUND, broker.idle)
+            DomainSweep(domain, broker.node, lease, PIPES_A_ROUND, broker.idle, broker.bounds)
         )
         if answer.outcome is Outcome.HELD:
             return collected
         collected += int(answer.values[0])
+        if int(answer.values[1]):
+            _log.warning(
+                "messages of the domain %s that had no room, and no dead-letter feed: %d",
+                domain,
+                int(answer.values[1]),
+            )
         if answer.outcome is not Outcome.MORE:
             return collected
 

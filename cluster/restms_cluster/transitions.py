@@ -1,7 +1,8 @@
 """The typed stubs of the scripts: one class each, its fields the script's arguments.
 
 Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
-milliseconds. What a script does stands at its head, in `scripts/`.
+milliseconds; `bounds` are most messages of a pipe, most of a feed's queue, and
+most redeliveries. What a script does stands at its head, in `scripts/`.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,15 @@ class DomainRead(Transition):
 class DomainSweep(Transition):
     node: str
     lease: int
-    most: int
+    pipes: int
     idle: int
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainDue(Transition):
+    node: str
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,8 @@ class FeedCreate(Transition):
     type: str
     title: str
     license: str
+    dead_letter: str
+    dedup: str
     most: int
 
 
@@ -56,6 +66,7 @@ class FeedUpdate(Transition):
     versions: str
     unmodified: str
     type: str
+    dead_letter: str
     changes: tuple[str, ...]
 
 
@@ -64,6 +75,7 @@ class FeedDelete(Transition):
     feed: str
     versions: str
     unmodified: str
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,13 @@ class PipeDelete(Transition):
     pipe: str
     versions: str
     unmodified: str
+    bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipeLeave(Transition):
+    pipe: str
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +130,10 @@ class JoinCreate(Transition):
     type: str
     address: str
     headers: bytes
-    most: int
+    match: str
+    joins: int
     idle: int
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +150,7 @@ class JoinDelete(Transition):
     versions: str
     unmodified: str
     idle: int
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +160,8 @@ class ContentStage(Transition):
     type: str
     size: int
     keep: int
+    once: str
+    once_keep: int
     chunks: tuple[bytes, ...]
 
 
@@ -158,9 +182,11 @@ class ContentDelete(Transition):
 @dataclass(frozen=True, slots=True)
 class MessagePublish(Transition):
     feed: str
-    most: int
+    bounds: str
     deliveries: int
     nonce: str
+    once: str
+    keep: int
     messages: tuple[Argument, ...]
 
 
@@ -172,6 +198,8 @@ class MessageRead(Transition):
     number: int
     embed: int
     idle: int
+    pull: str
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +209,7 @@ class MessageDelete(Transition):
     versions: str
     unmodified: str
     idle: int
+    bounds: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,11 @@ LIMITS_HELP = {
     "pipes_per_domain": "most pipes in a domain",
     "joins_per_pipe": "most joins of a pipe",
     "messages_per_pipe": "most messages that a pipe holds; a full pipe takes no more",
+    "messages_per_feed": "most messages that wait in a feed, to be handed out or for their time",
+    "redeliveries": "how often a message comes back before it goes to a dead-letter feed",
     "messages_listed": "most messages that one answer lists",
     "staged_seconds": "how long a staged content waits for its message",
+    "idempotency_seconds": "how long a repeat is known by its Idempotency-Key",
     "idle_seconds": "how long a pipe that nobody uses is kept",
 }
 

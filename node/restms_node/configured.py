@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from restms_cluster.errors import BadRequestError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
-from restms_cluster.names import DEFAULT, check_name, check_text, is_domain
+from restms_cluster.names import DEFAULT, check_name, check_text, is_domain, is_name
+from restms_cluster.terms import read_window
 
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
@@ -56,7 +57,7 @@ def _domain(entry: dict[str, object], limits: Limits) -> ConfiguredDomain:
 
 def _feed(where: str, entry: dict[str, object], limits: Limits) -> ConfiguredFeed:
     what = f"{_titled('feed', entry)} {where}"
-    _check_keys(what, entry, ("name", "type", "title", "license"))
+    _check_keys(what, entry, ("name", "type", "title", "license", "dead_letter", "dedup"))
     name, type_, title, license_ = (
         _text(what, entry, key, limits) for key in ("name", "type", "title", "license")
     )
@@ -68,7 +69,20 @@ def _feed(where: str, entry: dict[str, object], limits: Limits) -> ConfiguredFee
         raise ValueError(f"The {what} always has the empty type.")
     if name == DEFAULT and "title" not in entry:
         title = DEFAULT_FEED.title
-    return ConfiguredFeed(name, type_, title, license_)
+    letters = _text(what, entry, "dead_letter", limits)
+    if letters and not is_name(letters):
+        raise ValueError(f"The dead_letter of the {what} must be the name of a feed.")
+    return ConfiguredFeed(name, type_, title, license_, letters, _window(what, entry))
+
+
+def _window(what: str, entry: dict[str, object]) -> str:
+    value = entry.get("dedup", 0)
+    if type(value) not in (int, float):
+        raise ValueError(f"The dedup of the {what} must be a number of seconds.")
+    try:
+        return read_window(str(value)) or ""
+    except BadRequestError as error:
+        raise ValueError(f"The dedup of the {what} is not well: {error.text}") from error
 
 
 def _entries(value: object, what: str) -> list[dict[str, object]]:

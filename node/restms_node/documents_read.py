@@ -12,22 +12,29 @@ from dataclasses import dataclass
 from restms_cluster.errors import BadRequestError, TooLargeError
 from restms_cluster.model import PROPERTIES, Embedded, Header, Limits
 from restms_cluster.names import check_text
+from restms_cluster.terms import DELAYS, PLAIN, Terms, read_terms, read_window
 from restms_node.negotiation import mime_type
 from restms_node.trees import Element, Tree
 
 _PROPERTIES = frozenset(PROPERTIES)
+_TERMS = frozenset((*DELAYS, "expiration", "priority"))
 _TEXT = "text/plain"
 _OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedDraft:
-    """A feed that a client asks for; an empty name asks for a private one."""
+    """A feed that a client asks for; an empty name asks for a private one.
+
+    `dead_letter` is a feed's URI as it was given, `dedup` a number of seconds.
+    """
 
     name: str
     type: str
     title: str
     license: str
+    dead_letter: str = ""
+    dedup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class MessageDraft:
     properties: Mapping[str, str]
     headers: tuple[Header, ...]
     contents: tuple[Embedded | str, ...]
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class FeedChange:
     license: str | None
     name: str | None
     type: str | None
+    dead_letter: str | None = None
+    dedup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,14 @@ def domain_post(tree: Tree, limits: Limits) -> FeedDraft | PipeDraft:
         pipe = pipe_change(tree, limits)
         return PipeDraft(pipe.type or "", pipe.title or "")
     feed = feed_change(tree, limits)
-    return FeedDraft(feed.name or "", feed.type or "", feed.title or "", feed.license or "")
+    return FeedDraft(
+        feed.name or "",
+        feed.type or "",
+        feed.title or "",
+        feed.license or "",
+        feed.dead_letter or "",
+        feed.dedup or "",
+    )
 
 
 def feed_change(tree: Tree, limits: Limits) -> FeedChange:
@@ -95,6 +112,8 @@ def feed_change(tree: Tree, limits: Limits) -> FeedChange:
         license=_attribute(feed, "license", limits.text_length, "A license"),
         name=_attribute(feed, "name", limits.name_length, "A feed's name") or None,
         type=_attribute(feed, "type", limits.text_length, "A feed's type"),
+        dead_letter=_attribute(feed, "dead_letter", limits.text_length, "A feed's dead_letter"),
+        dedup=read_window(_attribute(feed, "dedup", limits.text_length, "A feed's dedup")),
     )
 
 
@@ -177,6 +196,7 @@ def _message(element: Element, limits: Limits) -> MessageDraft:
         properties,
         _headers(element, limits) if "header" in element else (),
         tuple([_content(content, limits) for content in contents]),
+        PLAIN if _TERMS.isdisjoint(element) else read_terms(element),
     )
 
 

@@ -94,9 +94,18 @@ def _feed_element(feed: Feed, uris: Uris) -> Element:
     return {
         "name": feed.name.key if token is None else str(token),
         "type": feed.type,
-        **_given(title=feed.title, license=feed.license),
+        **_given(title=feed.title, license=feed.license, dedup=feed.dedup),
+        **_given(dead_letter=_dead_letter(feed, uris)),
         "href": uris.feed(feed.name),
     }
+
+
+def _dead_letter(feed: Feed, uris: Uris) -> str:
+    # Who may see a public feed need not be one who may read its dead letters.
+    target = feed.dead_letter
+    if target is None or (target.token is not None and feed.name.token is None):
+        return ""
+    return uris.feed(target)
 
 
 def _join_element(join: Join, uris: Uris) -> Element:
@@ -121,6 +130,8 @@ def _message_element(message: Message, uris: Uris) -> Element:
         value = properties.get(name)
         if value:
             element[name] = value
+    if message.redelivered:
+        element["redelivered"] = "1"
     element.update(_header_elements(message.headers))
     if message.contents:
         element["content"] = [_content_element(content, uris) for content in message.contents]

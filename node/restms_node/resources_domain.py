@@ -8,6 +8,7 @@ from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
+from restms_node.resources_feed import dead_letter
 from restms_node.uris import DomainName
 
 
@@ -37,7 +38,14 @@ async def create(node: Node, request: Request, domain: DomainName) -> Answer:
         if draft.name:
             check_name(draft.name, node.settings.limits.name_length)
         feed, new = await feeds.create(
-            node.broker, domain.name, draft.name, draft.type, draft.title, draft.license
+            node.broker,
+            domain.name,
+            draft.name,
+            draft.type,
+            draft.title,
+            draft.license,
+            dead_letter=dead_letter(request, draft.dead_letter) or None,
+            dedup=draft.dedup,
         )
         tree, version = documents.feed_tree(feed, request.uris), feed.version
         location, status = request.uris.feed(feed.name), 201 if new else 200

@@ -1,7 +1,10 @@
 """The feed: POST publishes messages or stages a content; GET, PUT and DELETE work on the feed."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 from restms_cluster import contents, feeds, messages
-from restms_cluster.errors import ForbiddenError, NotFoundError
+from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
 from restms_cluster.model import Draft, Embedded, Routed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
@@ -12,6 +15,7 @@ from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
 
 OCTETS = "application/octet-stream"
+KEY_LENGTH = 255
 
 
 async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
@@ -29,7 +33,7 @@ async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
 
 
 async def change(node: Node, request: Request, feed: FeedName) -> Answer:
-    """PUT: a new title or license."""
+    """PUT: a new title, license, dead-letter feed or window for repeats."""
     representation = choose(request.header("accept"))
     if request.body:
         draft = documents.feed_change(posted(request), node.settings.limits)
@@ -40,6 +44,8 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             feed,
             title=draft.title,
             license=draft.license,
+            dead_letter=dead_letter(request, draft.dead_letter),
+            dedup=draft.dedup,
             kind=draft.type or "",
             condition=request.condition,
         )
@@ -47,6 +53,16 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
         return described(200, representation, found.version, tree)
     await feeds.update(node.broker, feed, condition=request.condition)
     return Answer(204)
+
+
+def dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:
+    """Return the feed at that URI; an empty text for none, None where nothing was said."""
+    if not href:
+        return None if href is None else ""
+    feed = request.uris.reference(request.path, href)
+    if not isinstance(feed, FeedName):
+        raise BadRequestError("A feed's dead_letter is the URI of a feed.")
+    return feed
 
 
 async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
@@ -60,7 +76,7 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
     content_type = request.header("content-type")
     if content_representation(content_type) is None:
         kind = OCTETS if content_type is None else mime_type(content_type)
-        token = await contents.stage(node.broker, feed, kind, request.body)
+        token = await contents.stage(node.broker, feed, kind, request.body, _key(request))
         return Answer(201, (("Location", request.uris.resource(token)),))
     return await publish(node, request, feed)
 
@@ -69,15 +85,27 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
     representation = choose(request.header("accept"))
     drafts = documents.message_post(posted(request), node.settings.limits)
-    routed = await messages.publish(node.broker, feed, [_draft(request, draft) for draft in drafts])
+    receipt = await messages.publish(
+        node.broker, feed, [_draft(request, draft) for draft in drafts], _key(request)
+    )
     if request.prefer.minimal:
         answer = Answer(200, (("Preference-Applied", "return=minimal"),))
+    elif receipt.counted:
+        answer = document(200, representation, documents.routed_tree(receipt.routed))
     else:
-        answer = document(200, representation, documents.routed_tree(routed))
-    return answer.having(NO_STORE, *_full(routed))
+        answer = Answer(200)  # 4/AMQP9: an empty document
+    return answer.having(NO_STORE, *_full(receipt.routed))
 
 
-def _full(routed: list[Routed]) -> tuple[tuple[str, str], ...]:
+def _key(request: Request) -> str:
+    """Return the client's key for this request, by which a repeat of it is known."""
+    key = request.header("idempotency-key") or ""
+    if len(key) > KEY_LENGTH:
+        raise BadRequestError(f"An Idempotency-Key has at most {KEY_LENGTH} characters.")
+    return key
+
+
+def _full(routed: Sequence[Routed]) -> tuple[tuple[str, str], ...]:
     # Said in a header as well, for the answer need not have a document.
     full = sum(message.full for message in routed)
     return (("RestMS-Full", str(full)),) if full else ()
@@ -88,7 +116,7 @@ def _draft(request: Request, draft: documents.MessageDraft) -> Draft:
         content if isinstance(content, Embedded) else Staged(_staged(request, content))
         for content in draft.contents
     )
-    return Draft(draft.properties, draft.headers, resolved)
+    return Draft(draft.properties, draft.headers, resolved, draft.terms)
 
 
 def _staged(request: Request, href: str) -> Token:

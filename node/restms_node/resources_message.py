@@ -1,6 +1,9 @@
 """The message: GET reads it, waiting where it is an asynclet; DELETE acknowledges it."""
 
+from functools import partial
+
 from restms_cluster import messages, pipes
+from restms_cluster.messages import Pull
 from restms_cluster.model import Message, Packed
 from restms_cluster.names import Token
 from restms_node import documents, documents_cbor
@@ -18,8 +21,8 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
     packed = representation.read is documents_cbor.read
     when = (request.header("when-none-match"), request.header("when-modified-after"))
 
-    async def wanted() -> Message | Packed | None:
-        found = await messages.read(node.broker, token, packed=packed)
+    async def wanted(pull: Pull) -> Message | Packed | None:
+        found = await reader.read(pull)
         if found is None or when == (None, None):
             return found
         # A message never changes, so this can only end when it is deleted.
@@ -28,7 +31,12 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 
     seconds = node.wait_seconds(request)
     hints = pipes.hints(token.pipe())
-    found: Message | Packed | None = await node.waits.until(hints, wanted, seconds)
+    # Looking whether there is a message takes none.
+    first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
+    async with messages.Reader(node.broker, token, packed=packed) as reader:
+        found: Message | Packed | None = await node.waits.until(
+            hints, partial(wanted, first), seconds, partial(wanted, Pull.WAIT)
+        )
     if found is None:
         return waited(seconds)
     if unchanged(request, found.version, representation.suffix):

@@ -31,10 +31,15 @@ class Waits:
         self.draining = False
 
     async def until(
-        self, hints: str, read: Callable[[], Awaitable[T | None]], seconds: float
+        self,
+        hints: str,
+        read: Callable[[], Awaitable[T | None]],
+        seconds: float,
+        reread: Callable[[], Awaitable[T | None]] | None = None,
     ) -> T | None:
         """Return what `read` finds, as soon as it finds something; None after `seconds`.
 
+        `reread` is how to read while waiting, where that is not the same.
         What is there at once costs one read. Errors of `read` end the wait,
         but for a Redis out of reach: a wait outlasts its restart. Raises
         DrainingError when the node drains, UnavailableError when it has all the
@@ -43,12 +48,13 @@ class Waits:
         found = await read()
         if found is not None or seconds <= 0:
             return found
+        reread = reread or read
         with self._parked(), trio.move_on_after(seconds):
             async with self._notifications.watch(hints) as watch:
                 while True:
                     pause = self._reread_seconds
                     try:
-                        found = await read()
+                        found = await reread()
                     except StateUnavailableError:
                         pause = min(pause, RETRY_SECONDS)
                     if found is not None:

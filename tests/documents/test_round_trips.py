@@ -23,6 +23,10 @@ attribute = anything.filter(
         for character in text
     )
 )
+valid = {"priority": st.sampled_from("0123456789"), "expiration": st.integers(0, 10**9).map(str)}
+properties = st.fixed_dictionaries(
+    {}, optional={name: valid.get(name, attribute) for name in PROPERTIES}
+)
 types = st.sampled_from(["text/plain", "text/html; charset=latin-1", "application/x-y"])
 embedded = st.builds(Embedded, types, anything | st.binary(max_size=30))
 contents = embedded | st.builds(Stored, st.just(TOKEN.part(1)), types, st.integers(0, 2**40))
@@ -30,7 +34,7 @@ messages = st.builds(
     Message,
     st.just(TOKEN),
     st.just(1),
-    st.dictionaries(st.sampled_from(PROPERTIES), attribute, max_size=4),
+    properties,
     st.lists(st.builds(Header, attribute, attribute), max_size=3).map(tuple),
     st.lists(contents, max_size=3).map(tuple),
 )

@@ -1,9 +1,23 @@
 """The number of round trips to Redis is part of the design: it must not grow unseen."""
 
-from restms_cluster import contents, joins, messages, pipes
+import pytest
+import trio
+
+from restms_cluster import contents, due, joins, messages, pipes
 from restms_cluster.broker import Broker
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no node look for what is due: only what the tests do is counted."""
+
+    async def rest(_broker: Broker, _domain: str) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(due, "run", rest)
+
 
 FEED = FeedName(DEFAULT, DEFAULT)
 

@@ -1,5 +1,6 @@
 """Scripts are tested one call at a time, on a real server."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,8 +10,14 @@ import pytest
 import redis
 
 from restms_cluster.scripts import Transition
-from restms_cluster.transitions import DomainConfigure, FeedCreate, JoinCreate, PipeCreate
-from tests.leaks import check_no_leaks, run
+from restms_cluster.transitions import (
+    DomainConfigure,
+    FeedCreate,
+    JoinCreate,
+    MessagePublish,
+    PipeCreate,
+)
+from tests.leaks import BOUNDS, check_no_leaks, run
 from tests.servers import Server, start_server
 
 IDLE = 60_000
@@ -30,7 +37,7 @@ def client(scripts_server: Server) -> Iterator["redis.Redis[bytes]"]:
     connection.flushall()
     run(
         connection,
-        DomainConfigure("default", "Default domain", ("default", "", "Default feed", "")),
+        DomainConfigure("default", "Default domain", ("default", "", "Default feed", "", "", "")),
     )
     yield connection
     check_no_leaks(connection)
@@ -47,6 +54,40 @@ def secret(letter: str) -> str:
     return (letter * 32)[:32]
 
 
+def joining(
+    pipe: str,
+    join: str,
+    feed: str,
+    address: str = "",
+    match: str = "all",
+    *,
+    type: str = "",
+    most: int = 2000,
+) -> JoinCreate:
+    """The transition that makes a join."""
+    return JoinCreate(
+        "default", pipe, join, feed, type, address, match.encode(), match, most, IDLE, BOUNDS
+    )
+
+
+Posted = tuple[str | bytes, ...]
+"""A message: address, message_id, blob, and maybe contents, headers, terms."""
+
+
+def posting(
+    feed: str,
+    *messages: Posted,
+    most: int = 100,
+    queue: int = 100,
+    deliveries: int = 10_000,
+    once: str = "",
+) -> MessagePublish:
+    """The transition that publishes messages."""
+    padded = [item for one in messages for item in (*one, *("",) * (6 - len(one)))]
+    bounds, nonce = f"{most} {queue} 5", secrets.token_hex(8)
+    return MessagePublish("default", feed, bounds, deliveries, nonce, once, 60_000, tuple(padded))
+
+
 @pytest.fixture
 def pipe(do: Run) -> Callable[..., str]:
     """Make a pipe and join it to feeds at addresses: pipe("a", news="oslo")."""
@@ -55,9 +96,9 @@ def pipe(do: Run) -> Callable[..., str]:
         name = secret(letter)
         do(PipeCreate("default", name, f"p{name}", secret("0" + letter), "", "", 100, IDLE))
         for feed, address in joins.items():
-            do(FeedCreate("default", feed, "", "", "", 1000))
+            do(FeedCreate("default", feed, "", "", "", "", "", 1000))
             join = secret(letter + feed.encode().hex())
-            answer = do(JoinCreate("default", name, join, feed, "", address, b"", 100, IDLE))
+            answer = do(joining(name, join, feed, address))
             assert answer[0] == "ok"
         return name
 

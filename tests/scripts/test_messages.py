@@ -10,53 +10,60 @@ from restms_cluster.transitions import (
     ContentStage,
     FeedCreate,
     MessageDelete,
-    MessagePublish,
     MessageRead,
     PartDelete,
     PartRead,
     PipeDelete,
     PipeRead,
 )
-from tests.scripts.conftest import IDLE, Run, secret
+from tests.leaks import BOUNDS
+from tests.scripts.conftest import IDLE, Run, joining, posting, secret
 
 MOST = 100
 EMBED = 1000
 
 
 def publish(do: Run, feed: str, *messages: tuple[str, bytes, str], most: int = MOST) -> list[Any]:
-    flat = [item for address, blob, contents in messages for item in (address, "", blob, contents)]
-    return do(MessagePublish("default", feed, most, 10_000, secret("n"), tuple(flat)))
+    posted = [(address, "", blob, contents) for address, blob, contents in messages]
+    return do(posting(feed, *posted, most=most))
 
 
 def read(do: Run, pipe: str, number: int) -> list[Any]:
-    return do(MessageRead("default", pipe, number, EMBED, IDLE))
+    return do(MessageRead("default", pipe, number, EMBED, IDLE, "", BOUNDS))
 
 
 def acknowledge(do: Run, pipe: str, number: int) -> list[Any]:
-    return do(MessageDelete("default", pipe, number, "", "", IDLE))
+    return do(MessageDelete("default", pipe, number, "", "", IDLE, BOUNDS))
 
 
 def stage(do: Run, feed: str, letter: str, data: bytes) -> str:
     content = secret(letter)
-    assert do(ContentStage("default", feed, content, "image/png", len(data), 60_000, (data,))) == [
-        "ok"
-    ]
+    assert do(
+        ContentStage("default", feed, content, "image/png", len(data), 60_000, "", 0, (data,))
+    ) == ["ok"]
     return content
 
 
 def test_messages_are_numbered_and_the_next_one_is_known(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a", news="oslo")
-    assert read(do, reader, 1) == ["next"]
-    assert publish(do, "news", ("oslo", b"rain", ""), ("oslo", b"sun", "")) == ["ok", 1, 0, 1, 0]
+    assert read(do, reader, 1)[0] == "next"
+    assert publish(do, "news", ("oslo", b"rain", ""), ("oslo", b"sun", "")) == ["ok", 1, 1, 0, 1, 0]
     assert [read(do, reader, n)[2] for n in (1, 2)] == [b"rain", b"sun"]
-    assert read(do, reader, 3) == ["next"]
+    assert read(do, reader, 3)[0] == "next"
     assert read(do, reader, 4) == ["missing"]
 
 
 def test_only_joins_at_the_address_get_a_message(do: Run, pipe: Callable[..., str]) -> None:
     oslo, rome = pipe("a", news="oslo"), pipe("b", news="rome")
-    assert publish(do, "news", ("rome", b"sun", ""), ("paris", b"wind", "")) == ["ok", 1, 0, 0, 0]
-    assert read(do, oslo, 1) == ["next"]
+    assert publish(do, "news", ("rome", b"sun", ""), ("paris", b"wind", "")) == [
+        "ok",
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
+    assert read(do, oslo, 1)[0] == "next"
     assert read(do, rome, 1)[2] == b"sun"
 
 
@@ -96,7 +103,7 @@ def test_many_shared_messages_are_freed_in_chunks(
     assert answer == ["ok"]
     assert len(answers) == 2
     assert len(client.keys("*:body:*")) == 2500
-    assert do(PipeDelete("default", other, "", "")) == ["ok"]
+    assert do(PipeDelete("default", other, "", "", BOUNDS)) == ["ok"]
     # The pipe is gone at once; what it held is freed by the sweep (and checked after the test).
     assert do(PipeRead("default", other, 10, IDLE)) == ["missing"]
     assert 0 < len(client.keys("*:body:*")) <= 1500
@@ -110,7 +117,7 @@ def test_a_staged_content_is_published_once(do: Run, pipe: Callable[..., str]) -
     assert parts[0][0] == b"image/png"
     assert parts[0][3] == b"pixels"
     assert publish(do, "news", ("x", b"m", content)) == ["no_content"]
-    assert read(do, reader, 2) == ["next"]
+    assert read(do, reader, 2)[0] == "next"
 
 
 def test_a_content_named_twice_in_one_request_routes_nothing(
@@ -119,7 +126,7 @@ def test_a_content_named_twice_in_one_request_routes_nothing(
     reader = pipe("a", news="x")
     content = stage(do, "news", "c", b"pixels")
     assert publish(do, "news", ("x", b"m", content), ("x", b"m", content)) == ["no_content"]
-    assert read(do, reader, 1) == ["next"]
+    assert read(do, reader, 1)[0] == "next"
     assert publish(do, "news", ("x", b"m", content))[0] == "ok"  # nor was it used up
 
 
@@ -127,7 +134,7 @@ def test_a_content_of_another_feed_routes_nothing(do: Run, pipe: Callable[..., s
     reader = pipe("a", news="x", sport="x")
     content = stage(do, "sport", "c", b"pixels")
     assert publish(do, "news", ("x", b"first", ""), ("x", b"m", content)) == ["other_feed"]
-    assert read(do, reader, 1) == ["next"]
+    assert read(do, reader, 1)[0] == "next"
 
 
 def test_contents_are_freed_with_the_last_message(
@@ -139,7 +146,7 @@ def test_contents_are_freed_with_the_last_message(
     assert len(client.keys("*:content:*")) == 1
     acknowledge(do, readers[0], 1)
     assert len(client.keys("*:content:*")) == 1
-    do(PipeDelete("default", readers[1], "", ""))
+    do(PipeDelete("default", readers[1], "", "", BOUNDS))
     assert client.keys("*:content:*") == []
 
 
@@ -173,9 +180,9 @@ def test_full_pipes_are_passed_over_and_counted(do: Run, pipe: Callable[..., str
     publish(do, "news", ("x", b"1", ""), most=1)
     acknowledge(do, other, 1)
     before = do(PipeRead("default", full, 10, IDLE))
-    assert publish(do, "news", ("x", b"2", ""), most=1) == ["ok", 1, 1]
+    assert publish(do, "news", ("x", b"2", ""), most=1) == ["ok", 1, 1, 1]
     assert do(PipeRead("default", full, 10, IDLE)) == before
-    assert read(do, full, 2) == ["next"]
+    assert read(do, full, 2)[0] == "next"
     assert read(do, other, 2)[2] == b"2"
 
 
@@ -185,8 +192,8 @@ def test_when_all_who_want_it_are_full_nothing_of_the_request_is_routed(
     reader, other = pipe("a", news="x"), pipe("b", news="y")
     messages = [("y", b"y", ""), ("x", b"1", ""), ("x", b"2", "")]
     assert publish(do, "news", *messages, most=1) == ["full"]
-    assert read(do, reader, 1) == ["next"]
-    assert read(do, other, 1) == ["next"]
+    assert read(do, reader, 1)[0] == "next"
+    assert read(do, other, 1)[0] == "next"
     assert publish(do, "news", *messages[:2], most=1)[0] == "ok"
 
 
@@ -205,27 +212,27 @@ def test_a_stale_condition_acknowledges_nothing(do: Run, pipe: Callable[..., str
     reader = pipe("a", news="x")
     publish(do, "news", ("x", b"m", ""))
     arrived = read(do, reader, 1)[1].partition(b"-")[2].decode()
-    assert do(MessageDelete("default", reader, 1, "12345", "", IDLE)) == ["stale"]
-    assert do(MessageDelete("default", reader, 1, "", "1000", IDLE)) == ["stale"]
+    assert do(MessageDelete("default", reader, 1, "12345", "", IDLE, BOUNDS)) == ["stale"]
+    assert do(MessageDelete("default", reader, 1, "", "1000", IDLE, BOUNDS)) == ["stale"]
     assert read(do, reader, 1)[0] == "ok"
-    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE)) == ["ok"]
+    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE, BOUNDS)) == ["ok"]
     assert read(do, reader, 1) == ["missing"]
 
 
 def test_a_request_comes_to_so_many_deliveries(do: Run, pipe: Callable[..., str]) -> None:
     for letter in "abc":
         pipe(letter, news="x")
-    two = ("x", "", b"m", "") * 2
-    assert do(MessagePublish("default", "news", MOST, 5, secret("n"), two)) == ["too_many"]
-    assert read(do, secret("a"), 1) == ["next"]
-    assert do(MessagePublish("default", "news", MOST, 6, secret("n"), two))[0] == "ok"
+    two = [("x", "", b"m")] * 2
+    assert do(posting("news", *two, deliveries=5)) == ["too_many"]
+    assert read(do, secret("a"), 1)[0] == "next"
+    assert do(posting("news", *two, deliveries=6))[0] == "ok"
 
 
 def test_a_deleted_pipe_is_not_revived_by_its_parts(do: Run, pipe: Callable[..., str]) -> None:
     reader, _ = pipe("a", news="x"), pipe("b", news="x")
     publish(do, "news", *[("x", b"m", "")] * 1500, most=5000)
     publish(do, "news", ("x", b"m", stage(do, "news", "c", b"pixels")), most=5000)
-    do(PipeDelete("default", reader, "", ""))  # so much is freed by the sweep
+    do(PipeDelete("default", reader, "", "", BOUNDS))  # so much is freed by the sweep
     assert do(PartRead("default", reader, 1501, 1, IDLE)) == ["missing"]
     assert do(PartDelete("default", reader, 1501, 1, "", "", IDLE)) == ["ok"]
 
@@ -246,11 +253,9 @@ def test_reading_and_acknowledging_go_on_when_memory_is_full(
 
 
 def test_private_feeds_route_like_public_ones(do: Run, pipe: Callable[..., str]) -> None:
-    from restms_cluster.transitions import JoinCreate
-
     feed = "~" + secret("f")
-    assert do(FeedCreate("default", feed, "", "", "", 10))[0] == "ok"
+    assert do(FeedCreate("default", feed, "", "", "", "", "", 10))[0] == "ok"
     reader = pipe("a")
-    do(JoinCreate("default", reader, secret("j"), feed, "", "x", b"", 10, IDLE))
-    assert publish(do, feed, ("x", b"m", "")) == ["ok", 1, 0]
+    do(joining(reader, secret("j"), feed, "x"))
+    assert publish(do, feed, ("x", b"m", "")) == ["ok", 1, 1, 0]
     assert read(do, reader, 1)[2] == b"m"

@@ -32,16 +32,15 @@ from restms_cluster.transitions import (
     DomainSweep,
     FeedCreate,
     FeedDelete,
-    JoinCreate,
     JoinDelete,
     MessageDelete,
-    MessagePublish,
     MessageRead,
     PipeCreate,
     PipeDelete,
     PipeRead,
 )
-from tests.leaks import check_keys, check_no_leaks, run
+from tests.leaks import BOUNDS, check_keys, check_no_leaks, run
+from tests.scripts.conftest import Posted, joining, posting
 from tests.servers import Server, start_server
 
 IDLE = 60_000
@@ -66,7 +65,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.client: redis.Redis[bytes] = self.server.client()
         self.client.flushall()
-        self.do(DomainConfigure("default", "", ("default", "", "", "")))
+        self.do(DomainConfigure("default", "", ("default", "", "", "", "", "")))
         self.feeds: set[str] = set()
         for feed in FEEDS:
             self.create_feed(feed)
@@ -81,14 +80,14 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(feed=st.sampled_from(FEEDS))
     def create_feed(self, feed: str) -> None:
         expected = "exists" if feed in self.feeds else "ok"
-        assert self.do(FeedCreate("default", feed, "", "", "", 10))[0] == expected
+        assert self.do(FeedCreate("default", feed, "", "", "", "", "", 10))[0] == expected
         self.feeds.add(feed)
 
     # Deletions are drawn less often than the rest, or there would be little to delete.
     @precondition(lambda self: self.sent % 5 == 4)
     @rule(feed=st.sampled_from(FEEDS))
     def delete_feed(self, feed: str) -> None:
-        assert self.do(FeedDelete("default", feed, "", "")) == ["ok"]
+        assert self.do(FeedDelete("default", feed, "", "", BOUNDS)) == ["ok"]
         self.feeds.discard(feed)
         self.wanted = {j: w for j, w in self.wanted.items() if w[1] != feed}
 
@@ -105,14 +104,14 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sent % 5 == 3)
     @rule(pipe=consumes(pipes))
     def delete_pipe(self, pipe: str) -> None:
-        assert self.do(PipeDelete("default", pipe, "", "")) == ["ok"]
+        assert self.do(PipeDelete("default", pipe, "", "", BOUNDS)) == ["ok"]
         del self.last[pipe], self.held[pipe]
         self.wanted = {j: w for j, w in self.wanted.items() if w[0] != pipe}
 
     @rule(target=joins, pipe=pipes, feed=st.sampled_from(FEEDS), address=st.sampled_from(ADDRESSES))
     def create_join(self, pipe: str, feed: str, address: str) -> object:
         join = secret(Kind.JOIN)
-        answer = self.do(JoinCreate("default", pipe, join, feed, "", address, b"", 99, IDLE))
+        answer = self.do(joining(pipe, join, feed, address))
         if feed not in self.feeds:
             assert answer == ["no_feed"]
             return multiple()
@@ -126,7 +125,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sent % 5 == 2)
     @rule(join=consumes(joins))
     def delete_join(self, join: str) -> None:
-        assert self.do(JoinDelete("default", join, "", "", IDLE)) == ["ok"]
+        assert self.do(JoinDelete("default", join, "", "", IDLE, BOUNDS)) == ["ok"]
         self.wanted.pop(join, None)
 
     @rule(
@@ -138,7 +137,7 @@ class BrokerMachine(RuleBasedStateMachine):
         ),
     )
     def publish(self, feed: str, messages: list[tuple[str, int, bool]]) -> None:
-        arguments: list[str | bytes] = []
+        posted: list[Posted] = []
         held = {pipe: dict(messages) for pipe, messages in self.held.items()}
         last = dict(self.last)
         counts, refused = [], False
@@ -148,10 +147,10 @@ class BrokerMachine(RuleBasedStateMachine):
             content = secret(Kind.CONTENT) if with_content else ""
             if with_content:
                 staged = self.do(
-                    ContentStage("default", feed, content, "a/b", 3, 60_000, (b"abc",))
+                    ContentStage("default", feed, content, "a/b", 3, 60_000, "", 0, (b"abc",))
                 )
                 assert staged == (["ok"] if feed in self.feeds else ["missing"])
-            arguments += (address, "", blob, content)
+            posted.append((address, "", blob, content))
             readers = [p for p, f, a in self.wanted.values() if (f, a) == (feed, address)]
             takers = [pipe for pipe in readers if len(held[pipe]) < ROOM]
             refused = refused or (bool(readers) and not takers)
@@ -159,38 +158,36 @@ class BrokerMachine(RuleBasedStateMachine):
                 last[pipe] += 1
                 held[pipe][last[pipe]] = blob
             counts += (len(takers), len(readers) - len(takers))
-        answer = self.do(
-            MessagePublish("default", feed, ROOM, 10_000, secret(Kind.CONTENT), tuple(arguments))
-        )
+        answer = self.do(posting(feed, *posted, most=ROOM))
         if feed not in self.feeds:
             assert answer == ["missing"]
         elif refused:
             assert answer == ["full"]
         else:
-            assert answer == ["ok", *counts]
+            assert answer == ["ok", 1, *counts]
             self.held, self.last = held, last
 
     @rule(pipe=pipes, ahead=st.integers(-1, 4))
     def acknowledge(self, pipe: str, ahead: int) -> None:
         number = max(1, min(self.held[pipe], default=self.last[pipe]) + ahead)
-        assert self.do(MessageDelete("default", pipe, number, "", "", IDLE)) == ["ok"]
+        assert self.do(MessageDelete("default", pipe, number, "", "", IDLE, BOUNDS)) == ["ok"]
         if number <= self.last[pipe]:
             self.held[pipe] = {n: m for n, m in self.held[pipe].items() if n > number}
 
     @rule()
     def sweep(self) -> None:
-        assert self.do(DomainSweep("default", "model", 1000, 10, IDLE))[1] == 0
+        assert self.do(DomainSweep("default", "model", 1000, 10, IDLE, BOUNDS))[1] == 0
 
     @invariant()
     def pipes_hold_what_the_model_holds(self) -> None:
         for pipe, held in self.held.items():
             for number in range(max(1, self.last[pipe] - ROOM), self.last[pipe] + 3):
-                answer = self.do(MessageRead("default", pipe, number, 1000, IDLE))
+                answer = self.do(MessageRead("default", pipe, number, 1000, IDLE, "", BOUNDS))
                 if number in held:
                     assert answer[0] == "ok"
                     assert answer[2] == held[number]
                 else:
-                    assert answer == ["next" if number == self.last[pipe] + 1 else "missing"]
+                    assert answer[0] == ("next" if number == self.last[pipe] + 1 else "missing")
             listed = self.do(PipeRead("default", pipe, 100, IDLE))
             assert [int(entry[0].partition(b"-")[0]) for entry in listed[6]] == sorted(held)
             assert len(listed[5]) == 1 + sum(p == pipe for p, _, _ in self.wanted.values())

@@ -1,0 +1,73 @@
+-- Delivering: the pipes that a transition gives messages to, each looked at
+-- once and written back once.
+
+local most, queue_most, redeliveries = string.match(bounds, '^(%d+) (%d+) (%d+)$')
+most, queue_most, redeliveries = tonumber(most), tonumber(queue_most), tonumber(redeliveries)
+
+local touched = {} -- by pipe
+
+local function pipe_state(domain, pipe)
+  local state = touched[pipe]
+  if not state then
+    local key = pipe_key(domain, pipe)
+    local stream = key .. ':messages'
+    local values = redis.call('HMGET', key, 'last', 'version', 'shared')
+    state = {
+      pipe = pipe, key = key, stream = stream, last = tonumber(values[1]), version = values[2],
+      shared = tonumber(values[3]), room = most - redis.call('XLEN', stream), due = {}, seen = 0,
+    }
+    touched[pipe] = state
+  end
+  return state
+end
+
+-- `turn` is the message's place in the feed's queue, if it came from one.
+local function deliver(domain, state, message, turn)
+  state.last = state.last + 1
+  state.took = true
+  local fields = { 'a', message.address, 'i', message.id, 'm', message.blob }
+  if message.body then
+    state.shared = state.shared + 1
+    fields[5], fields[6] = 'b', message.body
+    if message.expires > 0 then
+      fields[#fields + 1], fields[#fields + 2] = 'e', digits(message.expires)
+      redis.call('ZADD', domain .. ':expiring', digits(message.expires),
+        'p ' .. state.pipe .. ' ' .. digits(state.last))
+    end
+  end
+  if turn then
+    fields[#fields + 1], fields[#fields + 2] = 'q', turn
+    if message.redelivered > 0 then
+      fields[#fields + 1], fields[#fields + 2] = 'r', message.redelivered
+    end
+    if not message.body and message.headers ~= '' then
+      fields[#fields + 1], fields[#fields + 2] = 'h', message.headers
+    end
+  end
+  if message.death ~= '' then
+    fields[#fields + 1], fields[#fields + 2] = 'd', message.death
+  end
+  redis.call('XADD', state.stream, digits(state.last) .. '-' .. digits(now), unpack(fields))
+end
+
+local function pipes_flush(domain)
+  local hints
+  for _, state in pairs(touched) do
+    if state.took then -- a full pipe that was passed over has not changed
+      if hints == nil then
+        hints = redis.call('EXISTS', domain .. ':hints') == 1
+      end
+      redis.call('HSET', state.key, 'last', state.last, 'shared', state.shared,
+        'version', next_version(state.version))
+      if hints then
+        ring(state.stream)
+      end
+    end
+  end
+  touched = {}
+end
+
+-- Whatever is due sooner than the nodes expect is announced.
+local function due_ring(domain)
+  ring(domain .. ':due')
+end

@@ -1,0 +1,296 @@
+"""Works: large fan-outs are accepted at once and handed out in chunks, exactly once and in order.
+
+The constants of the scripts are made small here, so that a few pipes make many
+chunks. Whatever else happens between two chunks, every pipe gets what a
+broker without works would have given it, in the same order.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restms_cluster.scripts import Transition
+from restms_cluster.transitions import (
+    DomainConfigure,
+    DomainDue,
+    DomainSweep,
+    FeedCreate,
+    FeedDelete,
+    JoinDelete,
+    MessageDelete,
+    PipeCreate,
+    PipeDelete,
+    PipeRead,
+)
+from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks
+from tests.scripts.conftest import IDLE, Run, joining, posting
+from tests.servers import Server, start_server
+
+SMALL = {"LARGE": 2, "WORK_PIPES": 2, "DIRECT": 6, "CHUNK": 2}
+PIPES = 7
+FEEDS = {"all": "fanout", "topics": "topic", "some": "direct", "work": "rotator"}
+
+
+def small_run(client: "redis.Redis[bytes]", transition: Transition) -> list[Any]:
+    """Run a script with small constants."""
+    text = LIBRARY.text(transition.script())
+    for name, value in SMALL.items():
+        text = re.sub(rf"^local {name} = \d+", f"local {name} = {value}", text, flags=re.MULTILINE)
+    word, *values = client.eval(text, *transition.arguments())
+    return [word.decode(), *values]
+
+
+@pytest.fixture(scope="module")
+def works_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with closing(start_server(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+def pipe_name(number: int) -> str:
+    return f"{number + 1:032x}"
+
+
+def join_name(pipe: int, feed: str, address: str) -> str:
+    return (f"{pipe + 1:x}" + f"{feed} {address}".encode().hex()).ljust(32, "0")[:32]
+
+
+class Bench:
+    """A broker with small works, and pipes joined to feeds of all kinds."""
+
+    def __init__(self, client: "redis.Redis[bytes]") -> None:
+        self.client = client
+        client.flushall()
+        self.do(DomainConfigure("default", "", ("default", "", "", "", "", "")))
+        for feed, kind in FEEDS.items():
+            self.do(FeedCreate("default", feed, kind, "", "", "", "", 10))
+        self.names = itertools.count()
+        for number in range(PIPES):
+            self.create(number)
+
+    def do(self, transition: Transition) -> list[Any]:
+        return small_run(self.client, transition)
+
+    def create(self, number: int) -> None:
+        pipe = pipe_name(number)
+        self.do(PipeCreate("default", pipe, f"p{pipe}", pipe, "", "", 100, IDLE))
+        self.join(number, "all", "")
+        self.join(number, "topics", "x.#")
+        self.join(number, "topics", "*.y")
+        self.join(number, "some", "even" if number % 2 == 0 else "odd")
+
+    def join(self, number: int, feed: str, address: str) -> None:
+        assert self.do(joining(pipe_name(number), join_name(number, feed, address), feed, address))[
+            0
+        ] in ("ok", "exists")
+
+    def post(self, feed: str, *addresses: str, most: int = 100) -> tuple[list[Any], list[str]]:
+        names = [str(next(self.names)) for _ in addresses]
+        messages = [
+            (address, name, name.encode()) for address, name in zip(addresses, names, strict=True)
+        ]
+        return self.do(posting(feed, *messages, most=most)), names
+
+    def due(self) -> str:
+        return str(self.do(DomainDue("default", "node", BOUNDS))[0])
+
+    def finish(self) -> None:
+        while self.due() == "more":
+            pass
+
+    def held(self, number: int) -> list[str]:
+        entries = self.do(PipeRead("default", pipe_name(number), 1000, IDLE))[6]
+        assert [int(e[0].partition(b"-")[0]) for e in entries] == sorted(
+            int(e[0].partition(b"-")[0]) for e in entries
+        )
+        return [entry[2].decode() for entry in entries]
+
+    def check(self) -> None:
+        check_keys(self.client)
+        assert not self.client.exists("restms:{default}:works")
+        assert not self.client.keys("*:took")
+
+
+@pytest.fixture
+def bench(works_server: Server) -> Iterator[Bench]:
+    with closing(works_server.client()) as client:
+        bench = Bench(client)
+        yield bench
+        check_no_leaks(client)
+
+
+def test_a_large_fan_out_is_accepted_whole_and_handed_out_in_chunks(bench: Bench) -> None:
+    answer, (name,) = bench.post("all", "")
+    assert answer == ["ok", 0, PIPES, 0]
+    assert [bench.held(n) for n in range(PIPES)] == [[]] * PIPES
+    assert bench.due() == "more"
+    served = [n for n in range(PIPES) if bench.held(n)]
+    assert len(served) == SMALL["WORK_PIPES"]
+    bench.finish()
+    assert [bench.held(n) for n in range(PIPES)] == [[name]] * PIPES
+    (body,) = bench.client.keys("*:body:*")
+    assert int(bench.client.hget(body, "n")) == PIPES
+
+
+def test_a_pipe_gets_one_copy_although_many_patterns_match(bench: Bench) -> None:
+    _, (name,) = bench.post("topics", "x.y")
+    bench.finish()
+    assert [bench.held(n) for n in range(PIPES)] == [[name]] * PIPES
+
+
+def test_a_newer_message_to_one_pipe_waits_for_none_and_overtakes_none(bench: Bench) -> None:
+    _, (first,) = bench.post("all", "")
+    _, (second,) = bench.post("topics", "x.y")
+    _, (direct,) = bench.post("default", f"p{pipe_name(5)}")
+    assert bench.held(5) == [first, second, direct]  # at once
+    assert bench.held(4) == []
+    bench.finish()
+    assert bench.held(5) == [first, second, direct]
+    assert bench.held(4) == [first, second]
+
+
+def test_who_joins_later_gets_nothing_of_before_and_who_leaves_gets_it_first(
+    bench: Bench,
+) -> None:
+    _, (name,) = bench.post("all", "")
+    bench.create(PIPES)
+    bench.do(JoinDelete("default", join_name(6, "all", ""), "", "", IDLE, BOUNDS))
+    assert bench.held(6) == [name]
+    bench.finish()
+    assert bench.held(PIPES) == []
+    assert [bench.held(n) for n in range(PIPES)] == [[name]] * PIPES
+
+
+def test_a_pipe_that_is_deleted_meanwhile_is_no_obstacle(bench: Bench) -> None:
+    _, (name,) = bench.post("all", "")
+    bench.due()
+    for number in (0, 3, 6):
+        bench.do(PipeDelete("default", pipe_name(number), "", "", BOUNDS))
+    bench.finish()
+    assert [bench.held(n) for n in (1, 2, 4, 5)] == [[name]] * 4
+
+
+def test_a_feed_that_is_deleted_meanwhile_still_delivers_what_it_accepted(bench: Bench) -> None:
+    _, (name,) = bench.post("all", "")
+    bench.do(FeedDelete("default", "all", "", "", BOUNDS))
+    assert bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[0] == "ok"
+    bench.finish()
+    assert [bench.held(n) for n in range(PIPES)] == [[name]] * PIPES
+    while bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[0] == "more":
+        pass
+
+
+def test_full_pipes_are_passed_over(bench: Bench) -> None:
+    bench.post("default", f"p{pipe_name(2)}", most=1)
+    bench.post("all", "", most=1)
+    while bench.do(DomainDue("default", "node", "1 100 5"))[0] == "more":
+        pass
+    assert [len(bench.held(n)) for n in range(PIPES)] == [1] * PIPES
+    # It is gone, and the operator is told.
+    assert bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 1
+    assert bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 0
+
+
+def test_a_batch_with_a_large_fan_out_keeps_its_order(bench: Bench) -> None:
+    _, names = bench.post("topics", "z.y", "x.y", "x", "x.y.z")
+    bench.finish()
+    assert [bench.held(n) for n in range(PIPES)] == [names] * PIPES
+
+
+def test_one_node_does_the_works_and_another_takes_over_when_it_dies(bench: Bench) -> None:
+    bench.post("all", "")
+    assert bench.due() == "more"
+    assert bench.do(DomainDue("default", "other", BOUNDS))[0] == "ok"
+    served = sum(len(bench.held(n)) for n in range(PIPES))
+    assert served == SMALL["WORK_PIPES"]
+    bench.client.delete("restms:{default}:driver")  # it has expired
+    while bench.do(DomainDue("default", "other", BOUNDS))[0] == "more":
+        pass
+    assert sum(len(bench.held(n)) for n in range(PIPES)) == PIPES
+
+
+POSTS = st.one_of(
+    st.tuples(st.just("all"), st.just([""])),
+    st.tuples(st.just("topics"), st.lists(st.sampled_from(["x", "x.y", "z.y", "q"]), min_size=1)),
+    st.tuples(st.just("some"), st.lists(st.sampled_from(["even", "odd"]), min_size=1, max_size=4)),
+    st.tuples(
+        st.just("default"),
+        st.lists(st.integers(0, PIPES - 1).map(lambda n: f"p{pipe_name(n)}"), min_size=1),
+    ),
+    st.tuples(st.just("work"), st.just([""])),
+)
+STEPS = st.one_of(
+    POSTS,
+    st.just("due"),
+    st.tuples(st.just("acknowledge"), st.integers(0, PIPES - 1)),
+    st.tuples(st.just("leave"), st.integers(0, PIPES - 1), st.sampled_from(["all", "topics"])),
+    st.tuples(st.just("join"), st.integers(0, PIPES - 1), st.sampled_from(["all", "topics"])),
+    st.tuples(st.just("delete"), st.integers(0, PIPES - 1)),
+)
+
+
+def wanted_by(number: int, feed: str, address: str, joined: set[tuple[int, str]]) -> bool:
+    if feed == "default":
+        return address == f"p{pipe_name(number)}"
+    if feed == "some":
+        return address == ("even" if number % 2 == 0 else "odd")
+    return (number, feed) in joined and (feed == "all" or address != "q")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(STEPS, max_size=25))
+def test_any_sequence_comes_to_what_a_broker_without_works_would_do(
+    works_server: Server, steps: list[Any]
+) -> None:
+    with closing(works_server.client()) as client:
+        bench = Bench(client)
+        expected: dict[int, list[str]] = {number: [] for number in range(PIPES)}
+        gone: dict[int, list[str]] = {number: [] for number in range(PIPES)}
+        joined = {(n, feed) for n in range(PIPES) for feed in ("all", "topics")}
+        for step in steps:
+            match step:
+                case "due":
+                    bench.due()
+                case ("acknowledge", int(number)):
+                    held = bench.held(number) if number in expected else []
+                    if held:
+                        read = bench.do(PipeRead("default", pipe_name(number), 1, IDLE))[6][0][0]
+                        oldest = int(read.partition(b"-")[0])
+                        bench.do(
+                            MessageDelete(
+                                "default", pipe_name(number), oldest, "", "", IDLE, BOUNDS
+                            )
+                        )
+                        gone[number].append(held[0])
+                case ("leave", int(number), str(feed)):
+                    for address in ("", "x.#", "*.y"):
+                        join = join_name(number, feed, address)
+                        bench.do(JoinDelete("default", join, "", "", IDLE, BOUNDS))
+                    joined.discard((number, feed))
+                case ("join", int(number), str(feed)):
+                    if number in expected:
+                        for address in [""] if feed == "all" else ["x.#", "*.y"]:
+                            bench.join(number, feed, address)
+                        joined.add((number, feed))
+                case ("delete", int(number)):
+                    bench.do(PipeDelete("default", pipe_name(number), "", "", BOUNDS))
+                    expected.pop(number, None)
+                    joined = {(n, feed) for n, feed in joined if n != number}
+                case (str(feed), list(addresses)):
+                    answer, names = bench.post(feed, *addresses)
+                    assert answer[0] == "ok"
+                    for address, name in zip(addresses, names, strict=True):
+                        for number, messages in expected.items():
+                            if feed != "work" and wanted_by(number, feed, address, joined):
+                                messages.append(name)
+        bench.finish()
+        for number, messages in expected.items():
+            assert gone[number] + bench.held(number) == messages
+        bench.check()
+        check_no_leaks(client)
