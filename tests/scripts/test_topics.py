@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from restms_cluster.transitions import DomainConfigure, FeedCreate, JoinDelete, PipeCreate, PipeRead
 from tests.leaks import BOUNDS, run
 from tests.scripts.conftest import IDLE, joining, posting
-from tests.servers import Server, start_server
+from tests.servers import start_server
 
 INDEX = "restms:{default}:index:*"
 WORDS = st.sampled_from(["a", "b", "", "*", "#", "ab", "ü", " "])
@@ -38,10 +38,11 @@ def split(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator["redis.Redis[bytes]"]:
-    server: Server
-    with closing(start_server(tmp_path_factory.mktemp("redis"))) as server:
-        with closing(server.client()) as client:
-            yield client
+    with (
+        closing(start_server(tmp_path_factory.mktemp("redis"))) as server,
+        closing(server.client()) as client,
+    ):
+        yield client
 
 
 def configure(client: "redis.Redis[bytes]") -> None:

@@ -7,14 +7,22 @@ broker without works would have given it, in the same order.
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from restms_cluster.scripts import Transition
 from restms_cluster.transitions import (
@@ -30,11 +38,12 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks
-from tests.scripts.conftest import IDLE, Run, joining, posting
+from tests.scripts.conftest import IDLE, joining, posting
 from tests.servers import Server, start_server
 
-SMALL = {"LARGE": 2, "WORK_PIPES": 2, "DIRECT": 6, "CHUNK": 2}
-PIPES = 7
+SMALL = {"LARGE": 2, "WORK_PIPES": 2, "DIRECT": 40, "CHUNK": 2}
+PIPES, EAGER = 7, 4
+PLACES = {"all": [""], "topics": ["x.#", "*.y"]}
 FEEDS = {"all": "fanout", "topics": "topic", "some": "direct", "work": "rotator"}
 
 
@@ -53,6 +62,9 @@ def works_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+numbers = st.integers(0, PIPES - 1)
+
+
 def pipe_name(number: int) -> str:
     return f"{number + 1:032x}"
 
@@ -64,7 +76,8 @@ def join_name(pipe: int, feed: str, address: str) -> str:
 class Bench:
     """A broker with small works, and pipes joined to feeds of all kinds."""
 
-    def __init__(self, client: "redis.Redis[bytes]") -> None:
+    def __init__(self, client: "redis.Redis[bytes]", eager: int = PIPES) -> None:
+        """The first `eager` pipes are joined to all feeds, the others to one only."""
         self.client = client
         client.flushall()
         self.do(DomainConfigure("default", "", ("default", "", "", "", "", "")))
@@ -72,18 +85,19 @@ class Bench:
             self.do(FeedCreate("default", feed, kind, "", "", "", "", 10))
         self.names = itertools.count()
         for number in range(PIPES):
-            self.create(number)
+            self.create(number, eager=number < eager)
 
     def do(self, transition: Transition) -> list[Any]:
         return small_run(self.client, transition)
 
-    def create(self, number: int) -> None:
+    def create(self, number: int, *, eager: bool = True) -> None:
         pipe = pipe_name(number)
         self.do(PipeCreate("default", pipe, f"p{pipe}", pipe, "", "", 100, IDLE))
-        self.join(number, "all", "")
-        self.join(number, "topics", "x.#")
-        self.join(number, "topics", "*.y")
         self.join(number, "some", "even" if number % 2 == 0 else "odd")
+        if eager:
+            self.join(number, "all", "")
+            self.join(number, "topics", "x.#")
+            self.join(number, "topics", "*.y")
 
     def join(self, number: int, feed: str, address: str) -> None:
         assert self.do(joining(pipe_name(number), join_name(number, feed, address), feed, address))[
@@ -162,8 +176,10 @@ def test_who_joins_later_gets_nothing_of_before_and_who_leaves_gets_it_first(
     bench.create(PIPES)
     bench.do(JoinDelete("default", join_name(6, "all", ""), "", "", IDLE, BOUNDS))
     assert bench.held(6) == [name]
+    _, (direct,) = bench.post("default", f"p{pipe_name(PIPES)}")
+    assert bench.held(PIPES) == [direct]
     bench.finish()
-    assert bench.held(PIPES) == []
+    assert bench.held(PIPES) == [direct]
     assert [bench.held(n) for n in range(PIPES)] == [[name]] * PIPES
 
 
@@ -215,82 +231,112 @@ def test_one_node_does_the_works_and_another_takes_over_when_it_dies(bench: Benc
     assert sum(len(bench.held(n)) for n in range(PIPES)) == PIPES
 
 
-POSTS = st.one_of(
-    st.tuples(st.just("all"), st.just([""])),
-    st.tuples(st.just("topics"), st.lists(st.sampled_from(["x", "x.y", "z.y", "q"]), min_size=1)),
-    st.tuples(st.just("some"), st.lists(st.sampled_from(["even", "odd"]), min_size=1, max_size=4)),
-    st.tuples(
-        st.just("default"),
-        st.lists(st.integers(0, PIPES - 1).map(lambda n: f"p{pipe_name(n)}"), min_size=1),
-    ),
-    st.tuples(st.just("work"), st.just([""])),
-)
-STEPS = st.one_of(
-    POSTS,
-    st.just("due"),
-    st.tuples(st.just("acknowledge"), st.integers(0, PIPES - 1)),
-    st.tuples(st.just("leave"), st.integers(0, PIPES - 1), st.sampled_from(["all", "topics"])),
-    st.tuples(st.just("join"), st.integers(0, PIPES - 1), st.sampled_from(["all", "topics"])),
-    st.tuples(st.just("delete"), st.integers(0, PIPES - 1)),
-)
+class WorksMachine(RuleBasedStateMachine):
+    """Anything that may happen while works go on, and what a broker without works would do."""
+
+    server: Server
+
+    @initialize()
+    def start(self) -> None:
+        self.client: redis.Redis[bytes] = self.server.client()
+        self.bench = Bench(self.client, EAGER)
+        self.expected: dict[int, list[str]] = {number: [] for number in range(PIPES)}
+        self.gone: dict[int, list[str]] = {number: [] for number in range(PIPES)}
+        self.joined = {(n, feed) for n in range(EAGER) for feed in ("all", "topics")}
+
+    def post(self, feed: str, *addresses: str) -> None:
+        answer, names = self.bench.post(feed, *addresses)
+        assert answer[0] == "ok"
+        for address, name in zip(addresses, names, strict=True):
+            for number, messages in self.expected.items():
+                if self.wants(number, feed, address):
+                    messages.append(name)
+
+    def wants(self, number: int, feed: str, address: str) -> bool:
+        if feed == "default":
+            return address == f"p{pipe_name(number)}"
+        if feed == "some":
+            return address == ("even" if number % 2 == 0 else "odd")
+        return (number, feed) in self.joined and (feed == "all" or address != "q")
+
+    @rule()
+    def post_to_all(self) -> None:
+        self.post("all", "")
+
+    @rule(addresses=st.lists(st.sampled_from(["x", "x.y", "z.y", "q"]), min_size=1, max_size=4))
+    def post_to_topics(self, addresses: list[str]) -> None:
+        self.post("topics", *addresses)
+
+    @rule(addresses=st.lists(st.sampled_from(["even", "odd"]), min_size=1, max_size=4))
+    def post_to_some(self, addresses: list[str]) -> None:
+        self.post("some", *addresses)
+
+    @rule(readers=st.lists(numbers, min_size=1, max_size=4))
+    def post_to_pipes(self, readers: list[int]) -> None:
+        self.post("default", *[f"p{pipe_name(number)}" for number in readers])
+
+    @rule()
+    def hand_out_a_chunk(self) -> None:
+        self.bench.due()
+
+    @rule(number=numbers)
+    def acknowledge(self, number: int) -> None:
+        pipe = pipe_name(number)
+        listing = self.bench.do(PipeRead("default", pipe, 1, IDLE))
+        if number in self.expected and listing[6]:
+            entry, _, name = listing[6][0]
+            oldest = int(entry.partition(b"-")[0])
+            self.bench.do(MessageDelete("default", pipe, oldest, "", "", IDLE, BOUNDS))
+            self.gone[number].append(name.decode())
+
+    @rule(number=numbers, feed=st.sampled_from(["all", "topics"]))
+    def leave(self, number: int, feed: str) -> None:
+        for address in PLACES[feed]:
+            join = join_name(number, feed, address)
+            self.bench.do(JoinDelete("default", join, "", "", IDLE, BOUNDS))
+        self.joined.discard((number, feed))
+
+    @rule(number=numbers, feed=st.sampled_from(["all", "topics"]))
+    def join(self, number: int, feed: str) -> None:
+        if number in self.expected:
+            for address in PLACES[feed]:
+                self.bench.join(number, feed, address)
+            self.joined.add((number, feed))
+
+    # Drawn less often than the rest, or few pipes would be left.
+    @precondition(lambda self: sum(map(len, self.expected.values())) % 5 == 4)
+    @rule(number=numbers)
+    def delete(self, number: int) -> None:
+        self.bench.do(PipeDelete("default", pipe_name(number), "", "", BOUNDS))
+        self.expected.pop(number, None)
+        self.joined = {(n, feed) for n, feed in self.joined if n != number}
+
+    @invariant()
+    def nothing_is_out_of_order(self) -> None:
+        for number, messages in self.expected.items():
+            got = self.gone[number] + self.bench.held(number)
+            assert messages[: len(got)] == got
+
+    def teardown(self) -> None:
+        if hasattr(self, "bench"):
+            self.bench.finish()
+            for number, messages in self.expected.items():
+                assert self.gone[number] + self.bench.held(number) == messages
+            self.bench.check()
+            check_no_leaks(self.client)
+            self.client.close()
 
 
-def wanted_by(number: int, feed: str, address: str, joined: set[tuple[int, str]]) -> bool:
-    if feed == "default":
-        return address == f"p{pipe_name(number)}"
-    if feed == "some":
-        return address == ("even" if number % 2 == 0 else "odd")
-    return (number, feed) in joined and (feed == "all" or address != "q")
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(STEPS, max_size=25))
 def test_any_sequence_comes_to_what_a_broker_without_works_would_do(
-    works_server: Server, steps: list[Any]
+    works_server: Server,
 ) -> None:
-    with closing(works_server.client()) as client:
-        bench = Bench(client)
-        expected: dict[int, list[str]] = {number: [] for number in range(PIPES)}
-        gone: dict[int, list[str]] = {number: [] for number in range(PIPES)}
-        joined = {(n, feed) for n in range(PIPES) for feed in ("all", "topics")}
-        for step in steps:
-            match step:
-                case "due":
-                    bench.due()
-                case ("acknowledge", int(number)):
-                    held = bench.held(number) if number in expected else []
-                    if held:
-                        read = bench.do(PipeRead("default", pipe_name(number), 1, IDLE))[6][0][0]
-                        oldest = int(read.partition(b"-")[0])
-                        bench.do(
-                            MessageDelete(
-                                "default", pipe_name(number), oldest, "", "", IDLE, BOUNDS
-                            )
-                        )
-                        gone[number].append(held[0])
-                case ("leave", int(number), str(feed)):
-                    for address in ("", "x.#", "*.y"):
-                        join = join_name(number, feed, address)
-                        bench.do(JoinDelete("default", join, "", "", IDLE, BOUNDS))
-                    joined.discard((number, feed))
-                case ("join", int(number), str(feed)):
-                    if number in expected:
-                        for address in [""] if feed == "all" else ["x.#", "*.y"]:
-                            bench.join(number, feed, address)
-                        joined.add((number, feed))
-                case ("delete", int(number)):
-                    bench.do(PipeDelete("default", pipe_name(number), "", "", BOUNDS))
-                    expected.pop(number, None)
-                    joined = {(n, feed) for n, feed in joined if n != number}
-                case (str(feed), list(addresses)):
-                    answer, names = bench.post(feed, *addresses)
-                    assert answer[0] == "ok"
-                    for address, name in zip(addresses, names, strict=True):
-                        for number, messages in expected.items():
-                            if feed != "work" and wanted_by(number, feed, address, joined):
-                                messages.append(name)
-        bench.finish()
-        for number, messages in expected.items():
-            assert gone[number] + bench.held(number) == messages
-        bench.check()
-        check_no_leaks(client)
+    WorksMachine.server = works_server
+    run_state_machine_as_test(
+        WorksMachine,
+        settings=settings(
+            max_examples=100,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
