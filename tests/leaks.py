@@ -5,12 +5,11 @@ from typing import Any
 import redis
 
 from restms_cluster.keys import KEYS
-from restms_cluster.profile_amqp9 import AMQP9
-from restms_cluster.profile_defaults import DEFAULTS
+from restms_cluster.profiles import load_profiles
 from restms_cluster.scripts import Library, Transition
 from restms_cluster.transitions import DomainDue, DomainSweep, FeedDelete, PipeDelete
 
-LIBRARY = Library([DEFAULTS.lua, AMQP9.lua])
+LIBRARY = Library(profile.lua for profile in load_profiles())
 BOUNDS = "100 100 5"  # messages of a pipe, of a feed's queue, redeliveries
 STAYS = (":feeds", ":feed:default", "")
 

@@ -16,14 +16,9 @@ from restms_cluster.keys import probe_key
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import DEFAULT
 from restms_cluster.notifications import Mode, Notifications
-from restms_cluster.profile_amqp9 import AMQP9
-from restms_cluster.profile_defaults import DEFAULTS
-from restms_cluster.profiles import Profile
+from restms_cluster.profiles import Profile, load_profiles
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import HintsRequest
-
-PROFILES: tuple[Profile, ...] = (DEFAULTS, AMQP9)
-"""The profiles that this server speaks, as a domain announces them."""
 
 CHECK_SECONDS = 10
 HINTS_SECONDS = 60  # how long a request for published hints holds, unless it is repeated
@@ -38,14 +33,18 @@ async def run(
     *,
     sweep_seconds: float,
     timeout_seconds: float,
-    profiles: tuple[Profile, ...] = PROFILES,
+    profiles: tuple[Profile, ...] | None = None,
     task_status: trio.TaskStatus[Broker] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Join the cluster at this address, report the broker, and do the chores until cancelled.
 
+    `profiles` are those that this node speaks, as its domains announce them;
+    without them, those that come with the server.
+
     Raises StartError where Redis cannot be reached or used, or the configured
     domains contradict what is there.
     """
+    profiles = load_profiles() if profiles is None else profiles
     node = secrets.token_hex(8)
     connection = Connection(address, timeout=timeout_seconds)
     notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))

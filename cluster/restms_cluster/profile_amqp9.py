@@ -3,7 +3,7 @@
 from restms_cluster.profiles import Profile
 from restms_cluster.scripts import source
 
-AMQP9 = Profile(
+PROFILE = Profile(
     name="4/AMQP9",
     title="AMQP profile",
     text="""\

@@ -3,7 +3,7 @@
 from restms_cluster.profiles import Profile
 from restms_cluster.scripts import source
 
-DEFAULTS = Profile(
+PROFILE = Profile(
     name="3/Defaults",
     title="Defaults profile",
     text="""\

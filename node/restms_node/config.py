@@ -114,6 +114,9 @@ class Settings:
     redis_timeout_seconds: float = _option(
         values.seconds(), 10.0, "how long Redis may take to answer"
     )
+    extra_profiles: tuple[str, ...] = _option(
+        values.MODULES, (), "modules of profiles that do not come with the server"
+    )
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )

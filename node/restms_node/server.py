@@ -18,6 +18,7 @@ from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
+from restms_cluster.profiles import load_profiles
 from restms_node.app import make_app
 from restms_node.config import Settings
 from restms_node.guard import Guard
@@ -87,6 +88,7 @@ def _allow_many_connections(max_waits: int) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
+    profiles = load_profiles(settings.extra_profiles)
     async with trio.open_nursery() as nursery:
         if settings.redis:
             address = Address.parse(settings.redis)
@@ -104,6 +106,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
                     settings.limits,
                     sweep_seconds=settings.sweep_seconds,
                     timeout_seconds=settings.redis_timeout_seconds,
+                    profiles=profiles,
                 )
             )
             print(f"restms {VERSION} listens on {_url(listener)}, data in {data}", flush=True)  # noqa: T201

@@ -27,6 +27,7 @@ _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})"
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII
 )
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _BASE_URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]+", re.ASCII)
 
 Network = IPv4Network | IPv6Network
@@ -141,6 +142,13 @@ def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _modules(text: str) -> tuple[str, ...]:
+    modules = tuple(_listed(text))
+    if not all(_MODULE.fullmatch(module) for module in modules):
+        raise ValueError(text)
+    return modules
+
+
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(item) for item in _listed(text))
 
@@ -152,6 +160,9 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+MODULES: Kind[tuple[str, ...]] = Kind(
+    "MODULE,...", "names of Python modules, such as my_package.profile_mine", (list,), _modules
+)
 URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows what a good one is
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size

@@ -158,6 +158,7 @@ def test_sizes_may_have_a_unit(text: str, size: int) -> None:
             for text in ("http://a:0", "http://a:99999", "http://[::1", "http://<")
         ),
         *(("trusted_proxies", text) for text in ("10.0.0.1/8", "proxy", "10.0.0.0/33")),
+        *(("extra_profiles", text) for text in ("my-profile", "a..b", ".a", "a b")),
         *(("cors_origins", text) for text in ("example.org", "https://example.org/", "null")),
         *(("log_level", text) for text in ("loud", "")),
         *(("data_dir", text) for text in ("", "~nobody-of-that-name/data", "a\0b")),
