@@ -51,3 +51,18 @@ local function words(text)
   end
   return list
 end
+
+-- How a message is told to its reader. Of each content that is stored apart:
+-- type and size, and its bytes where they are few. `thinned`: contents were
+-- taken out of messages of this pipe.
+local function message_reply(domain, pipe, number, message, embed, thinned)
+  local parts = {}
+  for i, content in ipairs(words(message.contents)) do
+    parts[i] = content ~= '-' and content_get(domain, content, tonumber(embed)) or ''
+  end
+  local dropped = {}
+  if thinned then
+    dropped = redis.call('ZRANGEBYSCORE', pipe_key(domain, pipe) .. ':dropped', number, number)
+  end
+  return { 'ok', message.id, message.blob, parts, dropped, message.redelivered, message.death }
+end

@@ -66,8 +66,3 @@ local function pipes_flush(domain)
   end
   touched = {}
 end
-
--- Whatever is due sooner than the nodes expect is announced.
-local function due_ring(domain)
-  ring(domain .. ':due')
-end

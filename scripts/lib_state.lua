@@ -34,6 +34,11 @@ local function ring(key)
   redis.call('PUBLISH', key, '')
 end
 
+-- Whatever is due sooner than the nodes expect is announced.
+local function due_ring(domain)
+  ring(domain .. ':due')
+end
+
 local function domain_changed(domain)
   redis.call('HSET', domain, 'version', next_version(redis.call('HGET', domain, 'version')))
   ring(domain)

@@ -6,9 +6,8 @@ local number = ARGV[2]
 local versions = ARGV[3]
 local unmodified = ARGV[4]
 local idle = ARGV[5]
-local bounds = ARGV[6]
 
---@ include profiles lib_messaging lib_content
+--@ include lib_state lib_body lib_pipe lib_content
 
 local key = pipe_key(domain, pipe)
 local stream = key .. ':messages'
@@ -47,14 +46,8 @@ end
 if redis.call('XLEN', stream) ~= before then
   redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
   pipe_hint(domain, pipe)
-  -- There may be messages that wait for room in this pipe.
   if state[5] and redis.call('EXISTS', domain .. ':queued') == 1 then
-    for _, waiting in ipairs(queue_joins(domain, pipe)) do
-      if redis.call('SISMEMBER', domain .. ':queued', waiting.feed) == 1 then
-        stirred[waiting.feed] = feed_get(domain, waiting.feed)
-      end
-    end
-    settle_and_ring(domain)
+    due_ring(domain) -- messages may wait in a feed for room in this pipe
   end
 end
 return { more and 'more' or 'ok' }

@@ -77,9 +77,7 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
     else:
         number, part = token.number or 0, token.content or 0
         # Only the blob tells how many contents there are; none need come along.
-        found = await broker.run(
-            MessageRead(token.domain, token.secret, number, 0, broker.idle, "", broker.bounds)
-        )
+        found = await broker.run(MessageRead(token.domain, token.secret, number, 0, broker.idle))
         if found.outcome is not Outcome.OK or part > blobs.count(found.values[1]):
             return
         answer = await broker.run(

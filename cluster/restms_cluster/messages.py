@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
+from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,6 +41,7 @@ from restms_cluster.transitions import (
     ContentStage,
     MessageDelete,
     MessagePublish,
+    MessagePull,
     MessageRead,
     PipeLeave,
 )
@@ -52,12 +53,12 @@ CONTENTS = 3  # the place of a message's contents among its arguments
 _log = logging.getLogger("restms.messages")
 
 
-class Pull(StrEnum):
+class Pull(Enum):
     """What reading the next message does in a pipe that takes its messages itself."""
 
-    NOTHING = ""
-    TAKE = "take"
-    WAIT = "wait"  # take one, or be called when there is one
+    NOTHING = auto()
+    TAKE = auto()
+    WAIT = auto()  # take one, or be called when there is one
 
 
 async def publish(
@@ -143,7 +144,7 @@ class Reader:
         """Do as `read` does."""
         answer = await _ask(self._broker, self._token, pull)
         if answer.outcome is Outcome.NEXT:
-            self._listed = answer.values[0] == 1
+            self._listed = pull is Pull.WAIT and answer.values[0] == 1
             return None
         self._listed = False
         return _found(self._broker, self._token, answer, packed=self._packed)
@@ -180,7 +181,6 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
                 token.number or 0,
                 *required(condition),
                 broker.idle,
-                broker.bounds,
             )
         )
         if answer.outcome is Outcome.STALE:
@@ -191,10 +191,13 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
 
 async def _ask(broker: Broker, token: Token, pull: Pull) -> Answer:
     number, embed = token.number or 0, broker.limits.embed_bytes
-    asking = MessageRead(
-        token.domain, token.secret, number, embed, broker.idle, pull.value, broker.bounds
-    )
-    return await broker.run(asking)
+    reading = MessageRead(token.domain, token.secret, number, embed, broker.idle)
+    answer = await broker.run(reading)
+    if answer.outcome is Outcome.NEXT and answer.values[0] and pull is not Pull.NOTHING:
+        waits = int(pull is Pull.WAIT)
+        pulling = MessagePull(token.domain, token.secret, number, embed, waits, broker.bounds)
+        return await broker.run(pulling)
+    return answer
 
 
 def _found(broker: Broker, token: Token, answer: Answer, *, packed: bool) -> Message | Packed:

@@ -198,7 +198,16 @@ class MessageRead(Transition):
     number: int
     embed: int
     idle: int
-    pull: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePull(Transition):
+    reads: ClassVar[bool] = True  # again, it finds what it took
+
+    pipe: str
+    number: int
+    embed: int
+    waits: int
     bounds: str
 
 
@@ -209,7 +218,6 @@ class MessageDelete(Transition):
     versions: str
     unmodified: str
     idle: int
-    bounds: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def held(do: Run, pipe: str) -> list[str]:
 
 
 def read(do: Run, pipe: str, number: int) -> list[Any]:
-    return do(MessageRead("default", pipe, number, 1000, IDLE, "take", BOUNDS))
+    return do(MessageRead("default", pipe, number, 1000, IDLE))
 
 
 def death(do: Run, pipe: str, number: int) -> str:
@@ -120,7 +120,7 @@ def test_an_expired_message_is_not_delivered_and_frees_what_it_had(
     assert client.zcard("restms:{default}:expiring") == 2
     assert len(client.keys("*:body:*")) == 2
     assert do(PipeRead("default", one, 100, IDLE))[3] > before
-    do(MessageDelete("default", one, 3, "", "", IDLE, BOUNDS))
+    do(MessageDelete("default", one, 3, "", "", IDLE))
     assert client.zcard("restms:{default}:expiring") == 1
     do(PipeDelete("default", two, "", "", BOUNDS))
     assert client.zcard("restms:{default}:expiring") == 0
@@ -366,7 +366,7 @@ def test_a_message_for_full_pipes_only_is_a_dead_letter_instead_of_a_refusal(
     one, two = reader("a", "news"), reader("b", "news")
     do(posting("news", ("", "1", b"m"), most=1))
     assert do(posting("news", ("", "2", b"m" * 5000), most=1)) == ["ok", 1, 0, 2]
-    do(MessageDelete("default", two, 1, "", "", IDLE, BOUNDS))
+    do(MessageDelete("default", two, 1, "", "", IDLE))
     assert do(posting("news", ("", "3", b"m"), most=1)) == ["ok", 1, 1, 1]
     letters = reader("c", dead)
     assert (held(do, one), held(do, two), held(do, letters)) == (["1"], ["3"], ["2", "3"])

@@ -13,6 +13,8 @@ from restms_cluster.transitions import (
     DomainConfigure,
     FeedCreate,
     JoinDelete,
+    MessageDelete,
+    MessagePull,
     MessageRead,
     PipeCreate,
     PipeRead,
@@ -68,11 +70,9 @@ def test_a_message_for_many_is_stored_once_and_freed_by_the_last(
     assert client.memory_usage(client.keys("*:body:*")[0]) >= 1_000_000
     for reader in readers:
         assert sum(client.memory_usage(key) for key in client.keys(f"*{reader}*")) < 20_000
-    from restms_cluster.transitions import MessageDelete
-
     for reader in readers:
         assert len(client.keys("*:body:*")) == 1
-        do(MessageDelete("default", reader, 1, "", "", IDLE, BOUNDS))
+        do(MessageDelete("default", reader, 1, "", "", IDLE))
     assert client.keys("*:body:*") == []
 
 
@@ -133,4 +133,5 @@ def test_an_ondemand_pipe_is_joined_to_feeds_that_queue_only(do: Run, kind: str)
     do(PipeCreate("default", reader, "pa", secret("1"), "ondemand", "", 100, IDLE))
     assert do(joining(reader, secret("2"), "news")) == ["not_queueing"]
     assert do(PipeRead("default", reader, 10, IDLE))[5] == []
-    assert do(MessageRead("default", reader, 1, 10, IDLE, "wait", BOUNDS)) == ["next", 1]
+    assert do(MessageRead("default", reader, 1, 10, IDLE)) == ["next", 1]
+    assert do(MessagePull("default", reader, 1, 10, 1, BOUNDS)) == ["next", 1]

@@ -29,11 +29,11 @@ def publish(do: Run, feed: str, *messages: tuple[str, bytes, str], most: int = M
 
 
 def read(do: Run, pipe: str, number: int) -> list[Any]:
-    return do(MessageRead("default", pipe, number, EMBED, IDLE, "", BOUNDS))
+    return do(MessageRead("default", pipe, number, EMBED, IDLE))
 
 
 def acknowledge(do: Run, pipe: str, number: int) -> list[Any]:
-    return do(MessageDelete("default", pipe, number, "", "", IDLE, BOUNDS))
+    return do(MessageDelete("default", pipe, number, "", "", IDLE))
 
 
 def stage(do: Run, feed: str, letter: str, data: bytes) -> str:
@@ -212,10 +212,10 @@ def test_a_stale_condition_acknowledges_nothing(do: Run, pipe: Callable[..., str
     reader = pipe("a", news="x")
     publish(do, "news", ("x", b"m", ""))
     arrived = read(do, reader, 1)[1].partition(b"-")[2].decode()
-    assert do(MessageDelete("default", reader, 1, "12345", "", IDLE, BOUNDS)) == ["stale"]
-    assert do(MessageDelete("default", reader, 1, "", "1000", IDLE, BOUNDS)) == ["stale"]
+    assert do(MessageDelete("default", reader, 1, "12345", "", IDLE)) == ["stale"]
+    assert do(MessageDelete("default", reader, 1, "", "1000", IDLE)) == ["stale"]
     assert read(do, reader, 1)[0] == "ok"
-    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE, BOUNDS)) == ["ok"]
+    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE)) == ["ok"]
     assert read(do, reader, 1) == ["missing"]
 
 

@@ -170,7 +170,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(pipe=pipes, ahead=st.integers(-1, 4))
     def acknowledge(self, pipe: str, ahead: int) -> None:
         number = max(1, min(self.held[pipe], default=self.last[pipe]) + ahead)
-        assert self.do(MessageDelete("default", pipe, number, "", "", IDLE, BOUNDS)) == ["ok"]
+        assert self.do(MessageDelete("default", pipe, number, "", "", IDLE)) == ["ok"]
         if number <= self.last[pipe]:
             self.held[pipe] = {n: m for n, m in self.held[pipe].items() if n > number}
 
@@ -182,7 +182,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def pipes_hold_what_the_model_holds(self) -> None:
         for pipe, held in self.held.items():
             for number in range(max(1, self.last[pipe] - ROOM), self.last[pipe] + 3):
-                answer = self.do(MessageRead("default", pipe, number, 1000, IDLE, "", BOUNDS))
+                answer = self.do(MessageRead("default", pipe, number, 1000, IDLE))
                 if number in held:
                     assert answer[0] == "ok"
                     assert answer[2] == held[number]
