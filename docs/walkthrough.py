@@ -225,6 +225,58 @@ def request_reply(walk: Walk) -> None:
     walk.send("DELETE", f"{client}-1")
 
 
+def topics(walk: Walk) -> None:
+    """Parrot: news by category, for a reader who wants a part of them."""
+    walk.say("## Publish and subscribe, by topic", "", "A topic feed, and who likes pets.")
+    feed = '<restms><feed name="news" type="topic"/></restms>'
+    walk.send("POST", "/restms/domain/default", feed, XML, XML)
+    pipe, _ = new_pipe(walk, "reader")
+    join = '<restms><join address="rec.pets.*" feed="/restms/feed/news"/></restms>'
+    walk.send("POST", pipe, join, XML, XML)
+    walk.say("Three articles in one request. Such feeds answer with an empty body.")
+    articles = "".join(
+        f'<message address="{address}"><content>{text}</content></message>\n'
+        for address, text in (
+            ("rec.pets.dogs", "Canine Championship series opens"),
+            ("rec.cars", "The oil shock: does it affect you?"),
+            ("rec.pets.cats", "Cat vs. dog: facts or fictions?"),
+        )
+    )
+    walk.send("POST", "/restms/feed/news", f"<restms>\n{articles}</restms>", XML, XML)
+    walk.send("GET", pipe, accept=XML)
+
+
+def service(walk: Walk) -> None:
+    """Wolfpack and Wolf Call: workers who share requests, and are there or not."""
+    walk.say("## A service that workers share", "", "Is there somebody to ask? Not yet.")
+    walk.send("GET", "/restms/feed/fortune", accept=XML)
+    walk.say("A worker makes the service. Its pipe takes one request at a time.")
+    feed = '<restms><feed name="fortune" type="service"/></restms>'
+    walk.send("POST", "/restms/domain/default", feed, XML, XML)
+    pipe = '<restms><pipe type="ondemand"/></restms>'
+    join = '<restms><join feed="/restms/feed/fortune"/></restms>'
+    workers = []
+    for _ in range(2):
+        answer, _ = walk.send("POST", "/restms/domain/default", pipe, XML, XML)
+        workers.append(answer.getheader("location", ""))
+        walk.send("POST", workers[-1], join, XML, XML)
+    walk.say("A client asks, and says where the answer is to go.")
+    client, name = new_pipe(walk, "client")
+    request = f'<restms><message reply_to="{name}"><content>Tell me</content></message></restms>'
+    walk.send("POST", "/restms/feed/fortune", request, XML, XML)
+    walk.say("The first worker takes the request, and dies. When its pipe goes, another has it.")
+    walk.send("GET", f"{workers[0]}-1", accept=XML)
+    walk.send("DELETE", workers[0])
+    walk.send("GET", f"{workers[1]}-1", accept=XML)
+    reply = f'<restms><message address="{name}"><content>A queue</content></message></restms>'
+    walk.send("POST", "/restms/feed/default", reply, XML, XML)
+    walk.send("DELETE", f"{workers[1]}-1")
+    walk.send("GET", f"{client}-1", accept=XML)
+    walk.say("With its last worker the service goes.")
+    walk.send("DELETE", workers[1])
+    walk.send("GET", "/restms/feed/fortune", accept=XML)
+
+
 def contents(walk: Walk) -> None:
     """One message with a text, base64 and a staged PNG, for two kinds of client."""
     walk.say("## Contents, and two representations of one pipe", "", "A picture is staged first.")
@@ -299,6 +351,8 @@ def walk_through(redis: str) -> None:
         telnet(walk, nodes[0])
         by_address(walk)
         request_reply(walk)
+        topics(walk)
+        service(walk)
         contents(walk)
 
 
