@@ -63,10 +63,11 @@ def joining(
     *,
     type: str = "",
     most: int = 2000,
+    bounds: str = BOUNDS,
 ) -> JoinCreate:
     """The transition that makes a join."""
     return JoinCreate(
-        "default", pipe, join, feed, type, address, match.encode(), match, most, IDLE, BOUNDS
+        "default", pipe, join, feed, type, address, match.encode(), match, most, IDLE, bounds
     )
 
 
