@@ -12,4 +12,8 @@ for _, join in ipairs(queue_joins(domain, pipe)) do
   stirred[join.feed] = feed_get(domain, join.feed)
 end
 settle_and_ring(domain)
+local last = redis.call('HGET', pipe_key(domain, pipe), 'last')
+if last then
+  pipe_ring(domain, pipe, tonumber(last)) -- another reader of this pipe may wait on
+end
 return { 'ok' }

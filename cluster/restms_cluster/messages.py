@@ -1,16 +1,10 @@
-"""Messages: published to a feed, read from a pipe, acknowledged by deleting them."""
+"""Messages: published to a feed, acknowledged by deleting them from a pipe."""
 
-import logging
 import secrets
-from collections.abc import Iterator, Sequence
-from enum import Enum, auto
-from types import TracebackType
-from typing import Any, Self
-
-import trio
+from collections.abc import Sequence
 
 from restms_cluster import blobs, contents, matching
-from restms_cluster.broker import MILLISECONDS, Answer, Broker, required
+from restms_cluster.broker import MILLISECONDS, Broker, required
 from restms_cluster.errors import (
     ForbiddenError,
     FullError,
@@ -25,13 +19,9 @@ from restms_cluster.model import (
     Condition,
     Draft,
     Embedded,
-    Header,
-    Message,
-    Packed,
     Receipt,
     Routed,
     Staged,
-    Stored,
 )
 from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.once import key_reused, once
@@ -41,24 +31,9 @@ from restms_cluster.transitions import (
     ContentStage,
     MessageDelete,
     MessagePublish,
-    MessagePull,
-    MessageRead,
-    PipeLeave,
 )
 
-LEAVE_SECONDS = 1.0
 CONTENTS = 3  # the place of a message's contents among its arguments
-
-
-_log = logging.getLogger("restms.messages")
-
-
-class Pull(Enum):
-    """What reading the next message does in a pipe that takes its messages itself."""
-
-    NOTHING = auto()
-    TAKE = auto()
-    WAIT = auto()  # take one, or be called when there is one
 
 
 async def publish(
@@ -112,65 +87,6 @@ async def publish(
     return Receipt(counted == 1, tuple([Routed(count, full) for count, full in pairs]))
 
 
-async def read(
-    broker: Broker, token: Token, *, packed: bool = False, pull: Pull = Pull.TAKE
-) -> Message | Packed | None:
-    """Return a message, or None where it is the next that will come.
-
-    `packed` asks for the stored form, where that says all; `pull` tells what an
-    ondemand pipe does that has none. Raises NotFoundError where the message
-    was acknowledged, has expired, or cannot come next.
-    """
-    answer = await _ask(broker, token, pull)
-    if answer.outcome is Outcome.NEXT:
-        return None
-    return _found(broker, token, answer, packed=packed)
-
-
-class Reader:
-    """A reader who may wait for a message, inside `async with`.
-
-    While it waits, an ondemand pipe is called when there is a message for it.
-    Afterwards it is called no more, or others would wait for this reader.
-    """
-
-    def __init__(self, broker: Broker, token: Token, *, packed: bool = False) -> None:
-        self._broker = broker
-        self._token = token
-        self._packed = packed
-        self._listed = False
-
-    async def read(self, pull: Pull) -> Message | Packed | None:
-        """Do as `read` does."""
-        answer = await _ask(self._broker, self._token, pull)
-        if answer.outcome is Outcome.NEXT:
-            self._listed = pull is Pull.WAIT and answer.values[0] == 1
-            return None
-        self._listed = False
-        return _found(self._broker, self._token, answer, packed=self._packed)
-
-    async def __aenter__(self) -> Self:
-        """Return the reader."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        """Take the pipe off the list of those to be called."""
-        if not self._listed:
-            return
-        with trio.move_on_after(LEAVE_SECONDS, shield=True):
-            try:
-                leaving = PipeLeave(self._token.domain, self._token.secret, self._broker.bounds)
-                await self._broker.run(leaving)
-            except RestMSError as refusal:
-                # Whoever looks for what is due passes over it within a second or so.
-                _log.warning("a reader who went is still called: %s", refusal)
-
-
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
     """Acknowledge a message and all older ones of its pipe. What is gone already is fine."""
     while True:
@@ -187,47 +103,6 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
             raise PreconditionFailedError("The message is not the one that you read.")
         if answer.outcome is not Outcome.MORE:
             return
-
-
-async def _ask(broker: Broker, token: Token, pull: Pull) -> Answer:
-    number, embed = token.number or 0, broker.limits.embed_bytes
-    reading = MessageRead(token.domain, token.secret, number, embed, broker.idle)
-    answer = await broker.run(reading)
-    if answer.outcome is Outcome.NEXT and answer.values[0] and pull is not Pull.NOTHING:
-        waits = int(pull is Pull.WAIT)
-        pulling = MessagePull(token.domain, token.secret, number, embed, waits, broker.bounds)
-        return await broker.run(pulling)
-    return answer
-
-
-def _found(broker: Broker, token: Token, answer: Answer, *, packed: bool) -> Message | Packed:
-    if answer.outcome is not Outcome.OK:
-        raise NotFoundError("There is no such message.")
-    embed = broker.limits.embed_bytes
-    entry, blob, parts, dropped, redelivered, death = answer.values
-    plain = redelivered == b"0" and not death
-    # Each content that was taken out is a change of the message.
-    version = int(entry.partition(b"-")[2]) + len(dropped)
-    if packed and plain and not parts and not dropped and len(blob) <= embed:
-        return Packed(token, version, blob)
-    gone = {int(name.partition(b"-")[2]) for name in dropped}
-    properties, headers, embedded = blobs.unpack(blob)
-    delivered: list[Embedded | Stored] = []
-    for place, content in enumerate(embedded, start=1):
-        if place in gone:
-            continue
-        if content is None:
-            delivered.append(_stored(parts[place - 1], token.part(place)))
-        else:
-            delivered.append(_within(content, token.part(place), embed))
-    return Message(
-        token,
-        version,
-        properties,
-        (*headers, *_death_headers(death.decode())),
-        tuple(delivered),
-        redelivered != b"0",
-    )
 
 
 def _apart(
@@ -251,16 +126,6 @@ def _asked(key: str, arguments: Sequence[Argument]) -> str:
     return once(key, "messages", parts=parts)
 
 
-def _death_headers(death: str) -> Iterator[Header]:
-    """Yield the headers that tell why a message is a dead letter, and of which feed."""
-    if death:
-        reason, count, feed = death.split(" ")
-        yield Header("x-death-reason", reason)
-        yield Header("x-death-count", count)
-        if not feed.startswith("~"):  # or its secret would be given away
-            yield Header("x-death-feed", feed)
-
-
 def _secret(feed: FeedName, content: Embedded | Staged) -> str:
     if isinstance(content, Embedded):
         return "-"
@@ -269,18 +134,6 @@ def _secret(feed: FeedName, content: Embedded | Staged) -> str:
     if content.token.domain != feed.domain:
         raise ForbiddenError("That content was staged on another feed.")
     return content.token.secret
-
-
-def _stored(part: Sequence[Any], token: Token) -> Embedded | Stored:
-    kind, size, _, data = part
-    if data is None:
-        return Stored(token, kind.decode(), int(size))
-    return Embedded(kind.decode(), data)
-
-
-def _within(content: Embedded, token: Token, embed: int) -> Embedded | Stored:
-    size = len(content.data)
-    return content if size <= embed else Stored(token, content.type, size)
 
 
 def _refusal(outcome: Outcome, deliveries: int) -> RestMSError:

@@ -8,7 +8,6 @@ from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
-from restms_node.resources_feed import dead_letter
 from restms_node.uris import DomainName
 
 
@@ -37,6 +36,9 @@ async def create(node: Node, request: Request, domain: DomainName) -> Answer:
     else:
         if draft.name:
             check_name(draft.name, node.settings.limits.name_length)
+        letters = None
+        if draft.dead_letter:
+            letters = request.uris.feed_at(request.path, draft.dead_letter, "A feed's dead_letter")
         feed, new = await feeds.create(
             node.broker,
             domain.name,
@@ -44,7 +46,7 @@ async def create(node: Node, request: Request, domain: DomainName) -> Answer:
             draft.type,
             draft.title,
             draft.license,
-            dead_letter=dead_letter(request, draft.dead_letter) or None,
+            dead_letter=letters,
             dedup=draft.dedup,
         )
         tree, version = documents.feed_tree(feed, request.uris), feed.version

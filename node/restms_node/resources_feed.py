@@ -44,7 +44,7 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             feed,
             title=draft.title,
             license=draft.license,
-            dead_letter=dead_letter(request, draft.dead_letter),
+            dead_letter=_dead_letter(request, draft.dead_letter),
             dedup=draft.dedup,
             kind=draft.type or "",
             condition=request.condition,
@@ -53,16 +53,6 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
         return described(200, representation, found.version, tree)
     await feeds.update(node.broker, feed, condition=request.condition)
     return Answer(204)
-
-
-def dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:
-    """Return the feed at that URI; an empty text for none, None where nothing was said."""
-    if not href:
-        return None if href is None else ""
-    feed = request.uris.reference(request.path, href)
-    if not isinstance(feed, FeedName):
-        raise BadRequestError("A feed's dead_letter is the URI of a feed.")
-    return feed
 
 
 async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
@@ -95,6 +85,13 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     else:
         answer = Answer(200)  # 4/AMQP9: an empty document
     return answer.having(NO_STORE, *_full(receipt.routed))
+
+
+def _dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:
+    """Return the feed at that URI; an empty text takes it away, None leaves it."""
+    if not href:
+        return None if href is None else ""
+    return request.uris.feed_at(request.path, href, "A feed's dead_letter")
 
 
 def _key(request: Request) -> str:

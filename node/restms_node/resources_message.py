@@ -3,9 +3,9 @@
 from functools import partial
 
 from restms_cluster import messages, pipes
-from restms_cluster.messages import Pull
 from restms_cluster.model import Message, Packed
 from restms_cluster.names import Token
+from restms_cluster.readers import Pull, Reader
 from restms_node import documents, documents_cbor
 from restms_node.conditions import changed_since, etag
 from restms_node.descriptions import VARY, document, unchanged, validators, waited
@@ -33,7 +33,7 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
     hints = pipes.hints(token.pipe())
     # Looking whether there is a message takes none.
     first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
-    async with messages.Reader(node.broker, token, packed=packed) as reader:
+    async with Reader(node.broker, token, packed=packed) as reader:
         found: Message | Packed | None = await node.waits.until(
             hints, partial(wanted, first), seconds, partial(wanted, Pull.WAIT)
         )

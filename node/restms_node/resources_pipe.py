@@ -1,8 +1,7 @@
 """The pipe: GET lists its joins and messages, POST makes a join, PUT and DELETE work on it."""
 
 from restms_cluster import joins, pipes
-from restms_cluster.errors import BadRequestError
-from restms_cluster.names import FeedName, Token
+from restms_cluster.names import Token
 from restms_node import documents
 from restms_node.bodies import posted
 from restms_node.descriptions import Description, described, get
@@ -53,9 +52,7 @@ async def join(node: Node, request: Request, token: Token) -> Answer:
     """POST: a join, 201; or 200 and the one that the pipe has already."""
     representation = choose(request.header("accept"))
     draft = documents.join_post(posted(request), node.settings.limits)
-    feed = request.uris.reference(request.path, draft.feed)
-    if not isinstance(feed, FeedName):
-        raise BadRequestError("A join's feed is the URI of a feed.")
+    feed = request.uris.feed_at(request.path, draft.feed, "A join's feed")
     made, new = await joins.create(
         node.broker, token, feed, draft.type, draft.address, draft.headers
     )

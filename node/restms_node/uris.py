@@ -85,6 +85,13 @@ class Uris:
             raise BadRequestError("An href in the document is not a URI.") from None
         return self.target(unquote(parts.path))
 
+    def feed_at(self, path: str, href: str, what: str) -> FeedName:
+        """Return the feed that an href names; `what` begins the sentence of the BadRequestError."""
+        feed = self.reference(path, href)
+        if not isinstance(feed, FeedName):
+            raise BadRequestError(f"{what} is the URI of a feed.")
+        return feed
+
 
 def _feed(path: str) -> FeedName:
     domain, slash, name = path.rpartition("/")

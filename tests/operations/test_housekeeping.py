@@ -4,7 +4,7 @@ import pytest
 import redis
 import trio
 
-from restms_cluster import domains, feeds, member, messages, pipes, sweep
+from restms_cluster import domains, feeds, member, messages, pipes, readers, sweep
 from restms_cluster.broker import Broker
 from restms_cluster.errors import BrokenStateError, NotFoundError, StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Draft
@@ -35,14 +35,14 @@ async def test_an_unused_pipe_is_collected_and_a_used_one_is_not(
 
             async def wait_as_a_reader_does() -> None:
                 while True:
-                    await messages.read(broker, used.message(1))
+                    await readers.read(broker, used.message(1))
                     await trio.sleep(0.1)
 
             nursery.start_soon(wait_as_a_reader_does)
             await gone(broker, lambda: client.exists(f"restms:{{default}}:pipe:{unused.secret}"))
             nursery.cancel_scope.cancel()
         await messages.publish(broker, FEED, [Draft({"address": str(used)})])
-        assert await messages.read(broker, used.message(1)) is not None
+        assert await readers.read(broker, used.message(1)) is not None
 
 
 async def test_configured_feeds_come_back_to_a_wiped_server(

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from restms_cluster import contents, feeds, joins, messages, pipes
+from restms_cluster import contents, feeds, joins, messages, pipes, readers
 from restms_cluster.broker import Broker
 from restms_cluster.errors import (
     ForbiddenError,
@@ -23,7 +23,7 @@ async def new_pipe(broker: Broker) -> Token:
 
 
 async def read(broker: Broker, token: Token) -> Message:
-    found = await messages.read(broker, token)
+    found = await readers.read(broker, token)
     assert isinstance(found, Message)
     return found
 
@@ -44,7 +44,7 @@ async def test_what_is_published_on_one_node_is_read_on_another(
     assert message.properties == draft.properties
     assert message.headers == draft.headers
     assert message.contents == draft.contents
-    assert await messages.read(other, pipe.message(2)) is None
+    assert await readers.read(other, pipe.message(2)) is None
 
 
 async def test_a_wiped_script_cache_is_no_obstacle(
@@ -103,13 +103,13 @@ async def test_a_content_can_be_taken_out_of_a_message(broker: Broker) -> None:
         await messages.delete(broker, pipe.message(1), changed)
     with pytest.raises(NotFoundError):
         await contents.read(broker, pipe.message(1).part(2))
-    assert isinstance(await messages.read(broker, pipe.message(1), packed=True), Message)
+    assert isinstance(await readers.read(broker, pipe.message(1), packed=True), Message)
 
 
 async def test_the_stored_form_is_given_out_where_it_says_all(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     await messages.publish(broker, FEED, [Draft({"address": str(pipe), "message_id": "1"})])
-    found = await messages.read(broker, pipe.message(1), packed=True)
+    found = await readers.read(broker, pipe.message(1), packed=True)
     assert isinstance(found, Packed)
 
 
@@ -129,7 +129,7 @@ async def test_a_request_is_routed_whole_or_not_at_all(broker: Broker) -> None:
             await messages.publish(
                 broker, FEED, [good, Draft({"address": "x"}, contents=(Staged(content),))]
             )
-    assert await messages.read(broker, pipe.message(1)) is None
+    assert await readers.read(broker, pipe.message(1)) is None
 
 
 async def test_a_refused_request_leaves_none_of_its_contents(
@@ -163,7 +163,7 @@ async def test_acknowledging_checks_what_the_client_read(broker: Broker) -> None
         await messages.delete(broker, pipe.message(1), Condition(versions=frozenset()))
     await messages.delete(broker, pipe.message(1), Condition(versions=frozenset({version, 1})))
     with pytest.raises(NotFoundError):
-        await messages.read(broker, pipe.message(1))
+        await readers.read(broker, pipe.message(1))
 
 
 async def test_thousands_of_shared_messages_are_acknowledged_in_one_call(broker: Broker) -> None:
@@ -173,9 +173,9 @@ async def test_thousands_of_shared_messages_are_acknowledged_in_one_call(broker:
         await joins.create(broker, pipe, news.name, address="x")
     await messages.publish(broker, news.name, [Draft({"address": "x"})] * 3500)
     await messages.delete(broker, one.message(3500))
-    assert await messages.read(broker, one.message(3501)) is None
+    assert await readers.read(broker, one.message(3501)) is None
     assert (await pipes.read(broker, one)).messages == ()
-    assert await messages.read(broker, another.message(3500)) is not None
+    assert await readers.read(broker, another.message(3500)) is not None
 
 
 async def test_a_domain_is_a_world_of_its_own(broker: Broker) -> None:
@@ -186,7 +186,7 @@ async def test_a_domain_is_a_world_of_its_own(broker: Broker) -> None:
     assert [
         r.count for r in (await messages.publish(broker, orders, [Draft({"address": "x"})])).routed
     ] == [1]
-    assert await messages.read(broker, Token.parse(f"{pipe}-1")) is not None
+    assert await readers.read(broker, Token.parse(f"{pipe}-1")) is not None
     with pytest.raises(ForbiddenError):
         await joins.create(broker, pipe, FEED, address="x")
     with pytest.raises(NotFoundError):

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from restms_cluster import contents, due, joins, messages, pipes
+from restms_cluster import contents, due, joins, messages, pipes, readers
 from restms_cluster.broker import Broker
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName
@@ -38,7 +38,7 @@ async def test_publishing_reading_and_acknowledging_take_one_each(broker: Broker
     assert broker.connection.round_trips == before + 1
     await messages.publish(broker, FEED, drafts(name, 1000))
     assert broker.connection.round_trips == before + 2
-    await messages.read(broker, pipe.token.message(1))
+    await readers.read(broker, pipe.token.message(1))
     assert broker.connection.round_trips == before + 3
     await messages.delete(broker, pipe.token.message(1001))
     assert broker.connection.round_trips == before + 4
