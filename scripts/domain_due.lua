@@ -25,7 +25,7 @@ if (not driver or driver == node) and redis.call('EXISTS', domain .. ':works') =
   redis.call('SET', domain .. ':driver', node, 'PX', DRIVES)
   local work, left, done = nil, WORK_PIPES, true
   while done and left > 0 do
-    work, left, done = work_continue(domain, left)
+    work, left, done = works.continue(domain, left)
     if done then
       local record = feed_of(work.message)
       if work.full > 0 and not (record
@@ -98,9 +98,9 @@ for _, name in ipairs(late) do
     end
   else
     local id, item = string.match(name, '^q (%d+) (.+)$')
-    local message = item_message(domain, item)
+    local message = queue.item(domain, item)
     expire(feed_of(message), message)
-    redis.call('ZREM', queue_key(domain, id), item)
+    redis.call('ZREM', queue.key(domain, id), item)
     body_release(domain, message.body)
   end
 end

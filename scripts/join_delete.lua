@@ -19,7 +19,7 @@ end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }
 end
-pipe_settle(domain, record.pipe) -- what was posted before is still for this join
+works.settle(domain, record.pipe) -- what was posted before is still for this join
 pipes_flush(domain)
 join_remove(domain, join)
 feed_end(domain, record.feed)

@@ -8,6 +8,15 @@
 -- (how often), `death` (why and from where it became a dead letter), and, once
 -- it has one, `body`.
 
+-- What most messages are, so that a message need not say so itself.
+local PLAIN = {
+  __index = { headers = '', contents = '', priority = 0, expires = 0, redelivered = 0, death = '' },
+}
+
+local function message_make(message)
+  return setmetatable(message, PLAIN)
+end
+
 local function body_key(domain, body)
   return domain .. ':body:' .. body
 end
@@ -27,10 +36,10 @@ end
 
 local function body_get(domain, body)
   local values = redis.call('HMGET', body_key(domain, body), 'a', 'i', 'h', 'f', 'p', 'e')
-  return {
+  return message_make({
     body = body, address = values[1], id = values[2], headers = values[3], feed = values[4],
-    priority = tonumber(values[5]), expires = tonumber(values[6]), redelivered = 0, death = '',
-  }
+    priority = tonumber(values[5]), expires = tonumber(values[6]),
+  })
 end
 
 local function body_hold(domain, body, holders)
@@ -45,5 +54,16 @@ local function body_release(domain, body)
       contents_unlink(domain, contents)
     end
     redis.call('UNLINK', key)
+  end
+end
+
+local INLINE = 4096 -- bytes; a larger blob would make listing a pipe slow
+
+-- Store a message for so many holders, or count them where it is stored.
+local function message_store(domain, message, name, holders)
+  if message.body then
+    body_hold(domain, message.body, holders)
+  else
+    body_store(domain, name, message, holders)
   end
 end

@@ -4,6 +4,7 @@
 local most, queue_most, redeliveries = string.match(bounds, '^(%d+) (%d+) (%d+)$')
 most, queue_most, redeliveries = tonumber(most), tonumber(queue_most), tonumber(redeliveries)
 
+local stamp = '-' .. digits(now)
 local touched = {} -- by pipe
 
 local function pipe_state(domain, pipe)
@@ -25,6 +26,11 @@ end
 local function deliver(domain, state, message, turn)
   state.last = state.last + 1
   state.took = true
+  local entry = string.format('%.0f', state.last) .. stamp
+  if not (message.body or turn) then
+    redis.call('XADD', state.stream, entry, 'a', message.address, 'i', message.id, 'm', message.blob)
+    return
+  end
   local fields = { 'a', message.address, 'i', message.id, 'm', message.blob }
   if message.body then
     state.shared = state.shared + 1
@@ -47,7 +53,7 @@ local function deliver(domain, state, message, turn)
   if message.death ~= '' then
     fields[#fields + 1], fields[#fields + 2] = 'd', message.death
   end
-  redis.call('XADD', state.stream, digits(state.last) .. '-' .. digits(now), unpack(fields))
+  redis.call('XADD', state.stream, entry, unpack(fields))
 end
 
 local function pipes_flush(domain)

@@ -14,232 +14,249 @@ local DISPATCHED = 1000 -- messages handed out in one call
 local CALM = 1e14 -- more than there will ever be messages of one priority
 
 local stirred = {} -- feeds that may have something to hand out, by key
-local letters = {} -- messages that nobody got: for the dead-letter feeds
 
-local function queue_key(domain, id)
-  return index_key(domain, id) .. ':queue'
-end
-
--- Where what a deleted pipe held is on its way back, nothing is handed out:
--- it would be out of order.
-local function queues_held(domain)
-  return redis.call('EXISTS', domain .. ':returning') == 1
-end
-
-local function item_name(message)
-  return message.body .. ' ' .. message.redelivered .. ' ' .. message.death
-end
-
--- A dead letter does not expire again, whatever its body says.
-local function message_marked(message, redelivered, death)
-  message.redelivered, message.death = tonumber(redelivered), death
-  if death ~= '' then
-    message.expires = 0
+local queue = module(function(queue)
+  function queue.key(domain, id)
+    return index_key(domain, id) .. ':queue'
   end
-  return message
-end
 
-local function item_message(domain, item)
-  local body, redelivered, death = string.match(item, '^(%S+) (%d+) (.*)$')
-  return message_marked(body_get(domain, body), redelivered, death)
-end
-
--- Among those that will expire: its feed's id, its name in the queue.
-local function item_expiry(id, item)
-  return 'q ' .. id .. ' ' .. item
-end
-
--- Report a message that nobody got to the dead-letter feed of its feed, if that
--- has one. It is routed when the transition is done with what it does.
-local function letter_write(domain, record, message, reason, times)
-  if record.dead_letter == '' then
-    return false
+  -- Where what a deleted pipe held is on its way back, nothing is handed out:
+  -- it would be out of order.
+  function queue.held(domain)
+    return redis.call('EXISTS', domain .. ':returning') == 1
   end
-  if message.body then
-    body_hold(domain, message.body, 1)
+
+  local function item_name(message)
+    return message.body .. ' ' .. message.redelivered .. ' ' .. message.death
   end
-  letters[#letters + 1] = {
-    feed = record.dead_letter, message = message, reason = reason, from = record.key, times = times or 1,
-  }
-  return true
-end
 
--- What is too late to be delivered is a dead letter, or nothing.
-local function expired(domain, record, message)
-  if message.expires == 0 or message.expires > now_ms then
-    return false
-  end
-  letter_write(domain, record, message, 'expired')
-  return true
-end
-
-local function queue_put(domain, record, message, score)
-  local item = item_name(message)
-  redis.call('ZADD', queue_key(domain, record.id), score, item)
-  if message.expires > 0 then
-    redis.call('ZADD', domain .. ':expiring', digits(message.expires), item_expiry(record.id, item))
-  end
-  stirred[record.key] = record
-end
-
-local function queue_drop(domain, id, item, message)
-  redis.call('ZREM', queue_key(domain, id), item)
-  if message.expires > 0 then
-    redis.call('ZREM', domain .. ':expiring', item_expiry(id, item))
-  end
-end
-
-local function queue_score(domain, priority)
-  return digits((9 - priority) * CALM + redis.call('HINCRBY', domain, 'serial', 1))
-end
-
-local function turn_name(score, record)
-  return score .. ' ' .. record.id .. ' ' .. record.key
-end
-
--- The pipe whose turn it is, or nil. Where it is an ondemand pipe's turn, that is
--- called, or with `plain` left alone.
-local function turn_take(domain, record, plain)
-  local turns = turns_key(domain, record.id)
-  for _ = 1, math.min(TRIES, redis.call('ZCARD', turns)) do
-    local name = redis.call('ZRANGE', turns, 0, 0)[1]
-    local kind, pipe = string.match(name, '^(.)(%x+) ')
-    if kind == '?' then
-      if plain then
-        return nil
-      end
-      redis.call('ZREM', turns, name)
-      local last = redis.call('HGET', pipe_key(domain, pipe), 'last')
-      pipe_ring(domain, pipe, tonumber(last))
-      return 'called'
+  -- A dead letter does not expire again, whatever its body says.
+  function queue.marked(message, redelivered, death)
+    message.redelivered, message.death = tonumber(redelivered), death
+    if death ~= '' then
+      message.expires = 0
     end
-    redis.call('ZADD', turns, next_turn(domain), name)
-    local state = pipe_state(domain, pipe)
-    works_owe(domain, state)
-    if state.room > 0 then
-      state.room = state.room - 1
-      return state
+    return message
+  end
+
+  function queue.item(domain, item)
+    local body, redelivered, death = string.match(item, '^(%S+) (%d+) (.*)$')
+    return queue.marked(body_get(domain, body), redelivered, death)
+  end
+
+  -- Among those that will expire: its feed's id, its name in the queue.
+  local function item_expiry(id, item)
+    return 'q ' .. id .. ' ' .. item
+  end
+
+  function queue.put(domain, record, message, score)
+    local item = item_name(message)
+    redis.call('ZADD', queue.key(domain, record.id), score, item)
+    if message.expires > 0 then
+      redis.call('ZADD', domain .. ':expiring', digits(message.expires), item_expiry(record.id, item))
+    end
+    stirred[record.key] = record
+  end
+
+  function queue.drop(domain, id, item, message)
+    redis.call('ZREM', queue.key(domain, id), item)
+    if message.expires > 0 then
+      redis.call('ZREM', domain .. ':expiring', item_expiry(id, item))
     end
   end
-  return nil
-end
 
--- Hand out what waits in a queue, oldest first, as far as there is somebody to
--- take it. Feeds that could not be finished are remembered in `queued`.
-local function queue_dispatch(domain, record)
-  local queue, place = queue_key(domain, record.id), 0
-  local waiting = redis.call('ZCARD', queue)
-  local held = waiting > 0 and (queues_held(domain) or works_count(domain) > WORKS_OWING)
-  local tries = 0
-  while not held and place < waiting and tries < DISPATCHED do
-    tries = tries + 1
-    local item, score = unpack(redis.call('ZRANGE', queue, place, place, 'WITHSCORES'))
-    local message = item_message(domain, item)
-    if expired(domain, record, message) then
-      queue_drop(domain, record.id, item, message)
-      body_release(domain, message.body)
-      waiting = waiting - 1
-    else
-      local taker = turn_take(domain, record)
-      if not taker then
-        break
-      elseif taker == 'called' then
-        place = place + 1 -- it waits for who was called, and else for the next round
-      else
-        queue_drop(domain, record.id, item, message)
-        hand(domain, taker, message, turn_name(digits(score), record))
-        waiting = waiting - 1
-      end
-    end
+  function queue.score(domain, priority)
+    return digits((9 - priority) * CALM + redis.call('HINCRBY', domain, 'serial', 1))
   end
-  if waiting > 0 and (held or redis.call('EXISTS', turns_key(domain, record.id)) == 1) then
-    redis.call('SADD', domain .. ':queued', record.key)
-  else
-    redis.call('SREM', domain .. ':queued', record.key)
-  end
-  return tries == DISPATCHED
-end
 
--- The joins of a pipe to feeds that queue, whoever was served longest ago first.
-local function queue_joins(domain, pipe)
-  local list = {}
-  for _, join in ipairs(redis.call('HVALS', pipe_key(domain, pipe) .. ':joins')) do
-    local record = join_live(domain, join)
-    if record and feed_types[record.kind].queues then
-      record.turn = tonumber(redis.call('HGET', domain .. ':join:' .. join, 'turn') or 0)
-      record.join = join
-      list[#list + 1] = record
-    end
+  function queue.origin(score, record)
+    return score .. ' ' .. record.id .. ' ' .. record.key
   end
-  table.sort(list, function(a, b) return a.turn < b.turn end)
-  return list
-end
 
--- An ondemand pipe takes the next message of its feeds; whether there was one.
--- Where there is none and its reader `waits`, it is called when there is.
-local function queue_pull(domain, pipe, waits)
-  local joins = queue_joins(domain, pipe)
-  if not queues_held(domain) then
-    for _, join in ipairs(joins) do
-      local record = feed_get(domain, join.feed)
-      local queue = queue_key(domain, record.id)
-      local item, score = unpack(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES'))
-      while item do
-        local message = item_message(domain, item)
-        local late = expired(domain, record, message)
-        queue_drop(domain, record.id, item, message)
-        if not late then
-          hand(domain, pipe_state(domain, pipe), message, turn_name(digits(score), record))
-          redis.call('HSET', domain .. ':join:' .. join.join, 'turn', next_turn(domain))
-          for _, other in ipairs(joins) do
-            redis.call('ZREM', turns_key(domain, other.id), '?' .. pipe .. ' ' .. other.join)
-          end
-          return true
+  -- The pipe whose turn it is, or nil. Where it is an ondemand pipe's turn, that is
+  -- called, or with `plain` left alone.
+  function queue.turn(domain, record, plain)
+    local turns = turns_key(domain, record.id)
+    for _ = 1, math.min(TRIES, redis.call('ZCARD', turns)) do
+      local name = redis.call('ZRANGE', turns, 0, 0)[1]
+      local kind, pipe = string.match(name, '^(.)(%x+) ')
+      if kind == '?' then
+        if plain then
+          return nil
         end
-        body_release(domain, message.body)
-        item, score = unpack(redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES'))
+        redis.call('ZREM', turns, name)
+        local last = redis.call('HGET', pipe_key(domain, pipe), 'last')
+        pipe_ring(domain, pipe, tonumber(last))
+        return 'called'
+      end
+      redis.call('ZADD', turns, next_turn(domain), name)
+      local state = pipe_state(domain, pipe)
+      owe(domain, state)
+      if state.room > 0 then
+        state.room = state.room - 1
+        return state
       end
     end
+    return nil
   end
-  if waits then
-    for _, join in ipairs(joins) do
-      redis.call('ZADD', turns_key(domain, join.id), join.turn, '?' .. pipe .. ' ' .. join.join)
-      if queues_held(domain) then
-        redis.call('SADD', domain .. ':queued', join.feed)
-      end
-    end
-  end
-  return false
-end
 
--- What a pipe that goes away held of a feed's messages goes back to that feed.
-local function queue_return(domain, pipe, entry, fields)
-  local score, id, key = string.match(fields['q'], '^(%S+) (%S+) (.+)$')
-  local record = feed_get(domain, key)
-  if not record or record.id ~= id then
-    entry_release(domain, pipe, entry, fields)
-    return
-  end
-  local message
-  if fields['b'] then
-    message = body_get(domain, fields['b'])
-    if fields['e'] then
-      redis.call('ZREM', domain .. ':expiring', entry_name(pipe, entry))
+  -- What is too late to be delivered is a dead letter, or nothing.
+  local function expired(domain, record, message)
+    if message.expires == 0 or message.expires > now_ms then
+      return false
     end
-  else
-    message = {
-      address = fields['a'], id = fields['i'], blob = fields['m'], contents = '',
-      headers = fields['h'] or '', feed = id .. ' ' .. key, expires = 0,
-      priority = 9 - math.floor(tonumber(score) / CALM),
-    }
-    body_store(domain, 'r' .. redis.call('HINCRBY', domain, 'serial', 1), message, 1)
+    letter_write(domain, record, message, 'expired')
+    return true
   end
-  message_marked(message, (fields['r'] or 0) + 1, fields['d'] or '')
-  local dead = expired(domain, record, message)
-    or (message.redelivered > redeliveries and letter_write(domain, record, message, 'redelivered'))
-  if dead then
-    body_release(domain, message.body)
-  else
-    queue_put(domain, record, message, score)
+
+  -- Hand out what waits in a queue, oldest first, as far as there is somebody to
+  -- take it. Feeds that could not be finished are remembered in `queued`.
+  function queue.dispatch(domain, record)
+    local waits, place = queue.key(domain, record.id), 0
+    local waiting = redis.call('ZCARD', waits)
+    local held = waiting > 0 and (queue.held(domain) or works_count(domain) > WORKS_OWING)
+    local tries = 0
+    while not held and place < waiting and tries < DISPATCHED do
+      tries = tries + 1
+      local item, score = unpack(redis.call('ZRANGE', waits, place, place, 'WITHSCORES'))
+      local message = queue.item(domain, item)
+      if expired(domain, record, message) then
+        queue.drop(domain, record.id, item, message)
+        body_release(domain, message.body)
+        waiting = waiting - 1
+      else
+        local taker = queue.turn(domain, record)
+        if not taker then
+          break
+        elseif taker == 'called' then
+          place = place + 1 -- it waits for who was called, and else for the next round
+        else
+          queue.drop(domain, record.id, item, message)
+          hand(domain, taker, message, queue.origin(digits(score), record))
+          waiting = waiting - 1
+        end
+      end
+    end
+    if waiting > 0 and (held or redis.call('EXISTS', turns_key(domain, record.id)) == 1) then
+      redis.call('SADD', domain .. ':queued', record.key)
+    else
+      redis.call('SREM', domain .. ':queued', record.key)
+    end
+    return tries == DISPATCHED
   end
-end
+
+  -- The joins of a pipe to feeds that queue, whoever was served longest ago first.
+  function queue.joins(domain, pipe)
+    local list = {}
+    for _, join in ipairs(redis.call('HVALS', pipe_key(domain, pipe) .. ':joins')) do
+      local record = join_live(domain, join)
+      if record and feed_types[record.kind].queues then
+        record.turn = tonumber(redis.call('HGET', domain .. ':join:' .. join, 'turn') or 0)
+        record.join = join
+        list[#list + 1] = record
+      end
+    end
+    table.sort(list, function(a, b) return a.turn < b.turn end)
+    return list
+  end
+
+  -- An ondemand pipe takes the next message of its feeds; whether there was one.
+  -- Where there is none and its reader `waits`, it is called when there is.
+  function queue.pull(domain, pipe, waits)
+    local joins = queue.joins(domain, pipe)
+    if not queue.held(domain) then
+      for _, join in ipairs(joins) do
+        local record = feed_get(domain, join.feed)
+        local waits = queue.key(domain, record.id)
+        local item, score = unpack(redis.call('ZRANGE', waits, 0, 0, 'WITHSCORES'))
+        while item do
+          local message = queue.item(domain, item)
+          local late = expired(domain, record, message)
+          queue.drop(domain, record.id, item, message)
+          if not late then
+            hand(domain, pipe_state(domain, pipe), message, queue.origin(digits(score), record))
+            redis.call('HSET', domain .. ':join:' .. join.join, 'turn', next_turn(domain))
+            for _, other in ipairs(joins) do
+              redis.call('ZREM', turns_key(domain, other.id), '?' .. pipe .. ' ' .. other.join)
+            end
+            return true
+          end
+          body_release(domain, message.body)
+          item, score = unpack(redis.call('ZRANGE', waits, 0, 0, 'WITHSCORES'))
+        end
+      end
+    end
+    if waits then
+      for _, join in ipairs(joins) do
+        redis.call('ZADD', turns_key(domain, join.id), join.turn, '?' .. pipe .. ' ' .. join.join)
+        if queue.held(domain) then
+          redis.call('SADD', domain .. ':queued', join.feed)
+        end
+      end
+    end
+    return false
+  end
+
+  -- What a pipe that goes away held of a feed's messages goes back to that feed.
+  function queue.take_back(domain, pipe, entry, fields)
+    local score, id, key = string.match(fields['q'], '^(%S+) (%S+) (.+)$')
+    local record = feed_get(domain, key)
+    if not record or record.id ~= id then
+      entry_release(domain, pipe, entry, fields)
+      return
+    end
+    local message
+    if fields['b'] then
+      message = body_get(domain, fields['b'])
+      if fields['e'] then
+        redis.call('ZREM', domain .. ':expiring', entry_name(pipe, entry))
+      end
+    else
+      message = message_make({
+        address = fields['a'], id = fields['i'], blob = fields['m'], headers = fields['h'],
+        feed = id .. ' ' .. key, priority = 9 - math.floor(tonumber(score) / CALM),
+      })
+      body_store(domain, 'r' .. redis.call('HINCRBY', domain, 'serial', 1), message, 1)
+    end
+    queue.marked(message, (fields['r'] or 0) + 1, fields['d'] or '')
+    local dead = expired(domain, record, message)
+      or (message.redelivered > redeliveries and letter_write(domain, record, message, 'redelivered'))
+    if dead then
+      body_release(domain, message.body)
+    else
+      queue.put(domain, record, message, score)
+    end
+  end
+
+  function queue.plan(domain, record, message)
+    record.waiting = record.waiting or redis.call('ZCARD', queue.key(domain, record.id))
+    record.live = record.live or redis.call('EXISTS', turns_key(domain, record.id)) == 1
+    record.planned = (record.planned or 0) + 1
+    local plan = { message = message, queue = true, count = 1, full = 0 }
+    if record.live and record.waiting == 0 or record.waiting + record.planned <= queue_most then
+      return plan
+    end
+    if record.dead_letter == '' then
+      return nil, 'queue_full'
+    end
+    plan.count, plan.full = 0, 1
+    return plan
+  end
+
+  function queue.commit(domain, record, plan, name)
+    local message = plan.message
+    local inline = not message.body and message.contents == '' and #message.blob <= INLINE
+      and message.expires == 0 and record.dead_letter == ''
+    local score = queue.score(domain, message.priority)
+    if inline and record.waiting == 0 and not queue.held(domain) then
+      local taker = queue.turn(domain, record, true) -- straight on: nobody waits before it
+      if taker then
+        hand(domain, taker, message, queue.origin(score, record))
+        return
+      end
+    end
+    message_store(domain, message, name, 1)
+    queue.put(domain, record, message, score)
+    record.waiting = record.waiting + 1
+  end
+end)

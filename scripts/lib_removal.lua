@@ -12,7 +12,7 @@ local function stream_release(domain, pipe, queues)
     for _, entry in ipairs(entries) do
       local fields = entry_fields(entry)
       if fields['q'] then
-        queue_return(domain, pipe, entry, fields)
+        queue.take_back(domain, pipe, entry, fields)
       else
         entry_release(domain, pipe, entry, fields)
       end
@@ -33,7 +33,7 @@ end
 -- waited in it, which go to its dead-letter feed if there is one.
 local function feed_release(domain, id, key, dead_letter)
   local index = index_key(domain, id)
-  if works_use(domain, index) then
+  if works.use(domain, index) then
     return true -- its last messages are still being handed out, by its joins
   end
   local joins = redis.call('SRANDMEMBER', index .. ':joins', CHUNK)
@@ -46,11 +46,11 @@ local function feed_release(domain, id, key, dead_letter)
     end
   end
   local record = { id = id, key = key, dead_letter = dead_letter }
-  local items = redis.call('ZRANGE', queue_key(domain, id), 0, CHUNK - 1)
+  local items = redis.call('ZRANGE', queue.key(domain, id), 0, CHUNK - 1)
   for _, item in ipairs(items) do
-    local message = item_message(domain, item)
+    local message = queue.item(domain, item)
     letter_write(domain, record, message, 'deleted')
-    queue_drop(domain, id, item, message)
+    queue.drop(domain, id, item, message)
     body_release(domain, message.body)
   end
   local delayed = redis.call('ZRANGE', index .. ':delayed', 0, CHUNK - 1)

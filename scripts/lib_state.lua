@@ -1,5 +1,17 @@
 -- What every transition needs: Redis's clock, versions, conditions, hints.
 
+-- A table of functions that is filled when one of them is first used. Redis runs
+-- a script's definitions at every call, and most calls need few of them.
+local function module(fill)
+  return setmetatable({}, {
+    __index = function(functions, name)
+      setmetatable(functions, nil)
+      fill(functions)
+      return functions[name]
+    end,
+  })
+end
+
 -- Lua would print large numbers with an exponent.
 local function digits(number)
   return string.format('%.0f', number)

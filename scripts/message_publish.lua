@@ -53,12 +53,12 @@ end
 
 -- `terms` are the time to live (ms), the priority, and when it is to be
 -- delivered: `+` and ms from now, or ms since the epoch. `-` is none.
+local origin = source.id .. ' ' .. feed
 local function message_from(i)
-  local message = {
+  local message = message_make({
     address = ARGV[i], id = ARGV[i + 1], blob = ARGV[i + 2], contents = ARGV[i + 3],
-    headers = ARGV[i + 4], feed = source.id .. ' ' .. feed, priority = 0, expires = 0,
-    redelivered = 0, death = '',
-  }
+    headers = ARGV[i + 4], feed = origin,
+  })
   if ARGV[i + 5] ~= '' then
     local life, priority, sign, when = string.match(ARGV[i + 5], '^(%S+) (%d) (%+?)(%S+)$')
     message.priority = tonumber(priority)
@@ -80,6 +80,9 @@ local claimed, known = {}, {}
 
 -- `contents` has a word for each content: the staged one's secret, or `-`.
 local function contents_refusal(contents)
+  if contents == '' then
+    return nil
+  end
   for content in string.gmatch(contents, '%x+') do
     local key = domain .. ':content:' .. content
     local staged = redis.call('HMGET', key, 'feed', 'id')

@@ -20,7 +20,7 @@ if tonumber(number) == tonumber(last) + 1 then
   if redis.call('XLEN', key .. ':messages') > 0 then
     return { 'next', 0 }
   end
-  pulled = queue_pull(domain, pipe, waits == '1')
+  pulled = queue.pull(domain, pipe, waits == '1')
   settle_and_ring(domain)
 end
 if not pulled then

@@ -6,7 +6,7 @@ local bounds = ARGV[2]
 
 --@ include profiles lib_messaging
 
-for _, join in ipairs(queue_joins(domain, pipe)) do
+for _, join in ipairs(queue.joins(domain, pipe)) do
   redis.call('ZREM', turns_key(domain, join.id), '?' .. pipe .. ' ' .. join.join)
   -- It may have been called for a message already: somebody else is to have it.
   stirred[join.feed] = feed_get(domain, join.feed)

@@ -5,7 +5,7 @@ stub of the same name in `transitions.py` has fields of the same names in the
 same order. `check` compares the two when the stubs are imported, so that
 neither can change alone. A line `--@ include a b` stands for the library
 scripts `lib_….lua` (which may include others), and `profiles` for the Lua of
-every profile in use, with `lib_index` before it.
+every profile in use, with what it needs around it.
 """
 
 import hashlib
@@ -93,6 +93,7 @@ def source(name: str) -> str:
     return (files("restms_scripts") / f"{name}.lua").read_text("utf-8")
 
 
+HEADING = "local feed_types, pipe_types = {}, {}"
 _HEADER = re.compile(
     r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on.*)", re.MULTILINE
 )
@@ -117,8 +118,16 @@ class Library:
 
     def __init__(self, profiles: Iterable[str]) -> None:
         """`profiles` is the Lua text of each profile."""
-        heading = "local feed_types, pipe_types = {}, {}"
-        self._profiles = "\n".join((heading, source("lib_index"), *profiles))
+        functions = (f"function()\n{profile}\nend," for profile in profiles)
+        parts = (
+            HEADING,
+            source("lib_index"),
+            "local profiles = {",
+            *functions,
+            "}",
+            source("lib_profiles"),
+        )
+        self._profiles = "\n".join(parts)
         self._texts: dict[str, str] = {}
         self._digests: dict[str, str] = {}
 

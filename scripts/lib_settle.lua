@@ -1,0 +1,54 @@
+-- What every transition that moves messages does in the end.
+
+local HOPS = 3 -- dead-letter feeds that a message may overflow from in one call
+
+local function letter_post(domain, letter)
+  local record = feed_get(domain, letter.feed)
+  local message = letter.message
+  if not message.body then
+    body_store(domain, 'l' .. redis.call('HINCRBY', domain, 'serial', 1), message, 1)
+  end
+  local dead = message_make({})
+  for name, value in pairs(message) do
+    dead[name] = value
+  end
+  dead.hops = (message.hops or 0) + 1
+  dead.death = letter.reason .. ' ' .. letter.times .. ' ' .. letter.from
+  dead.expires, dead.redelivered = 0, 0
+  local why = redis.sha1hex('x-death-reason\0' .. letter.reason)
+  local headers = { why }
+  for digest in string.gmatch(dead.headers, '%x+') do
+    headers[#headers + 1] = digest
+  end
+  table.sort(headers)
+  dead.headers = table.concat(headers, ' ')
+  if not record or dead.hops > HOPS or not route_stored(domain, record, dead) then
+    lost(domain, 1)
+  end
+  body_release(domain, message.body)
+end
+
+-- Finish a transition: dead letters, queues that were stirred, pipes that were
+-- touched. Whether something is left to be done at once.
+local function settle(domain)
+  local more = false
+  while letters[1] or next(stirred) do
+    while letters[1] do
+      letter_post(domain, table.remove(letters, 1))
+    end
+    local key, record = next(stirred)
+    if key then
+      stirred[key] = nil
+      more = queue.dispatch(domain, record) or more
+    end
+  end
+  pipes_flush(domain)
+  return more or works_count(domain) > 0
+end
+
+-- Finish, and call for a node to do what is left.
+local function settle_and_ring(domain)
+  if settle(domain) then
+    due_ring(domain)
+  end
+end
