@@ -10,7 +10,7 @@ local once = ARGV[5]
 local keep = ARGV[6]
 local messages = 7 -- ARGV from here on: address, message_id, blob, contents, headers, terms of each message
 
---@ include profiles lib_messaging
+--@ include profiles lib_messaging lib_once
 
 local FIELDS = 6
 local source = feed_get(domain, feed)
@@ -33,22 +33,14 @@ local function contents_drop(contents)
   end
 end
 
--- `once` is a digest of the client's key for this request, and one of the
--- request; the answer to the first such request is kept for repeats.
-local once_key, once_request
-if once ~= '' then
-  local name, request = string.match(once, '^(%x+) (%x+)$')
-  once_key, once_request = domain .. ':once:' .. source.id .. ':' .. name, request
-  local kept = redis.call('HMGET', once_key, 'request', 'reply')
-  if kept[1] then
-    if kept[1] ~= request then
-      return { 'once_differs' }
-    end
-    for i = messages, #ARGV, FIELDS do
-      contents_drop(ARGV[i + 3])
-    end
-    return cmsgpack.unpack(kept[2])
+local answer = once_answer(domain, source.id, once)
+if answer == false then
+  return { 'once_differs' }
+elseif answer then
+  for i = messages, #ARGV, FIELDS do
+    contents_drop(ARGV[i + 3])
   end
+  return answer
 end
 
 -- `terms` are the time to live (ms), the priority, and when it is to be
@@ -182,8 +174,5 @@ for key, plan in pairs(known) do
   end
 end
 settle_and_ring(domain)
-if once_key then
-  redis.call('HSET', once_key, 'request', once_request, 'reply', cmsgpack.pack(reply))
-  redis.call('PEXPIRE', once_key, keep)
-end
+once_keep(domain, source.id, once, reply, keep)
 return reply

@@ -161,7 +161,7 @@ class ContentStage(Transition):
     size: int
     keep: int
     once: str
-    once_keep: int
+    once_milliseconds: int
     chunks: tuple[bytes, ...]
 
 
