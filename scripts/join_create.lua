@@ -38,6 +38,9 @@ local pulls = pipe_types[pipe_type].pulls
 if pulls and not kind.queues then
   return { 'not_queueing' } -- nothing to take a message from
 end
+if kind.headers and match == '' then
+  return { 'bad_match' }
+end
 if not kind.headers then
   headers, match = '', ''
 end

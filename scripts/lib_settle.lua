@@ -15,8 +15,14 @@ local function letter_post(domain, letter)
   dead.hops = (message.hops or 0) + 1
   dead.death = letter.reason .. ' ' .. letter.times .. ' ' .. letter.from
   dead.expires, dead.redelivered = 0, 0
-  local why = redis.sha1hex('x-death-reason\0' .. letter.reason)
-  local headers = { why }
+  -- The headers that its readers will see; a private feed's name stays private.
+  local headers = {
+    redis.sha1hex('x-death-reason\0' .. letter.reason),
+    redis.sha1hex('x-death-count\0' .. letter.times),
+  }
+  if feed_is_public(letter.from) then
+    headers[#headers + 1] = redis.sha1hex('x-death-feed\0' .. letter.from)
+  end
   for digest in string.gmatch(dead.headers, '%x+') do
     headers[#headers + 1] = digest
   end

@@ -7,7 +7,6 @@ compares texts of one length, whatever the client wrote.
 import hashlib
 from collections.abc import Sequence
 
-from restms_cluster.errors import BadRequestError
 from restms_cluster.model import Header
 
 MODE = "x-match"
@@ -22,11 +21,11 @@ def carried(headers: Sequence[Header]) -> str:
 def wanted(headers: Sequence[Header]) -> str:
     """Return how a join matches, and the digests of its headers.
 
-    Raises BadRequestError where it says how, but neither all nor any.
+    Nothing where it says how, but neither all nor any.
     """
     modes = {header.value for header in headers if header.name == MODE} or {"all"}
-    if not modes <= {"all", "any"} or len(modes) > 1:
-        raise BadRequestError("A join's x-match is all or any.")
+    if modes not in ({"all"}, {"any"}):
+        return ""
     digests = {_digest(header) for header in headers if header.name != MODE}
     return " ".join([*modes, *sorted(digests)])
 

@@ -44,6 +44,7 @@ class Outcome(StrEnum):
     NOT_QUEUEING = "not_queueing"
     QUEUE_FULL = "queue_full"
     BUSY = "busy"
+    BAD_MATCH = "bad_match"
     ONCE_DIFFERS = "once_differs"
     HELD = "held"
 
