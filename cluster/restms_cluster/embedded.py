@@ -36,6 +36,9 @@ OPTIONS = (
     *("--save", ""),
     *("--maxmemory-policy", "noeviction"),
     *("--notify-keyspace-events", "Kt"),
+    # A stream's nodes are allocated at this size: by default every pipe that holds
+    # anything takes 4 KiB, which is much for a message to very many pipes.
+    *("--stream-node-max-bytes", "1024"),
 )
 
 _log = logging.getLogger("restms.embedded")
