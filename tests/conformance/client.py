@@ -15,7 +15,8 @@ so whatever one node made is used, and completed, on another.
 
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any, Self
@@ -137,10 +138,16 @@ class Client:
         """Make a pipe; return its URI."""
         return self._location(self.post(DOMAIN, restms(pipe=[properties])))
 
-    def join(self, pipe: str, feed: str, address: str = "", **properties: str) -> str:
+    def join(self, pipe: str, feed: str, address: str = "", **properties: Any) -> str:
         """Join a pipe to a feed at an address; return the join's URI."""
         join = {"feed": feed, "address": address, **properties}
         return self._location(self.post(pipe, restms(join=[join])))
+
+    def create_joined(self, feed: str, address: str = "", type: str = "", **properties: Any) -> str:
+        """Make a pipe of a type that is joined to a feed; return the pipe's URI."""
+        pipe = self.create_pipe(type=type)
+        self.join(pipe, feed, address, **properties)
+        return pipe
 
     def read(self, uri: str) -> Element:
         """Return a resource's description."""
@@ -161,9 +168,13 @@ class Client:
         response = self.request("POST", feed, body=data, headers=headers)
         return expect(response, 201).headers["Location"]
 
+    def post_messages(self, feed: str, *messages: Element, **headers: str) -> httpx.Response:
+        """Post messages to a feed of any type; return the answer."""
+        return expect(self.post(feed, restms(message=list(messages)), **headers), 200)
+
     def publish(self, feed: str, *messages: Element) -> list[int]:
-        """Post messages to a feed; return how many joins each one matched."""
-        response = expect(self.post(feed, restms(message=list(messages))), 200)
+        """Post messages to a default feed; return how many joins each one matched."""
+        response = self.post_messages(feed, *messages)
         return [int(routed["count"]) for routed in self.document(response)["message"]]
 
     def messages(self, pipe: str) -> list[str]:
@@ -185,6 +196,17 @@ class Client:
     def receive_all(self, pipe: str) -> list[Element]:
         """Read every message in a pipe, oldest first."""
         return [self.receive(uri) for uri in self.messages(pipe)]
+
+    def ids(self, pipe: str) -> list[str]:
+        """Return the message_id of each message that a pipe lists, oldest first."""
+        return [listed["message_id"] for listed in self.listed(pipe) if "async" not in listed]
+
+    def consume(self, pipe: str) -> Element:
+        """Read a pipe's oldest message, waiting where there is none, and acknowledge it."""
+        uri = self.listed(pipe)[0]["href"]
+        received = self.receive(uri)
+        self.acknowledge(uri)
+        return received
 
     def acknowledge(self, uri: str) -> None:
         """Delete a message, and all older ones with it."""
@@ -214,6 +236,14 @@ class Client:
         other = Client.__new__(Client)
         other.__dict__.update({**self.__dict__, **changes})
         return other
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; an error if it does not in time."""
+    deadline = time.monotonic() + BOUND_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for has not come"
+        time.sleep(0.02)
 
 
 def expect(response: httpx.Response, *statuses: int) -> httpx.Response:

@@ -20,11 +20,12 @@ from tests.conformance.documents import CBOR, JSON, XML, message
 
 ADDRESS = "sports.football"  # where the fixture `pipe` is joined to the fixture `feed`
 ORIGIN = "http://page.example"
-LISTED, PER_PIPE, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 1, 1
+LISTED, PER_PIPE, PER_FEED, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 4, 1, 1
 DOCUMENT_BYTES, CONTENT_BYTES = 10_000, 20_000
 SMALL = (
     *("--messages-listed", str(LISTED)),
     *("--messages-per-pipe", str(PER_PIPE)),
+    *("--messages-per-feed", str(PER_FEED)),
     *("--wait-seconds", str(WAIT_SECONDS)),
     *("--staged-seconds", str(STAGED_SECONDS)),
     *("--document-bytes", str(DOCUMENT_BYTES)),

@@ -76,6 +76,11 @@ def message(address: str = "", *contents: Element, **properties: Any) -> Element
     return made
 
 
+def numbered(count: int, first: int = 1, **properties: Any) -> list[Element]:
+    """Make messages whose `message_id` are numbers."""
+    return [message(message_id=str(n), **properties) for n in range(first, first + count)]
+
+
 def text(value: str, media_type: str = "text/plain") -> Element:
     """Make a content of plain text."""
     return {"type": media_type, "value": value}
