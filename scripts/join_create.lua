@@ -56,6 +56,9 @@ local record = {
   pipe = pipe, feed = feed, id = source.id, kind = source.type, type = canonical, address = address,
   headers = headers, match = match, serial = digits(redis.call('HINCRBY', domain, 'serial', 1)), version = digits(now),
 }
+if kind.check and not kind.check(record) then
+  return { 'bad_join' }
+end
 join_add(domain, join, record, pulls)
 pipe_changed(domain, pipe)
 if kind.queues then

@@ -1,7 +1,7 @@
 -- Routing: first a plan, which writes nothing, for Redis does not roll back;
 -- then what was planned.
 
-local LARGE = 1000 -- pipes; a message for more is left to be handed out in chunks
+local LARGE = 500 -- pipes; a message for more is left to be handed out in chunks
 local DIRECT = 10000 -- deliveries in one call, not counting messages for one pipe
 
 local spent = 0

@@ -9,9 +9,9 @@
 -- far it is, and who was served out of turn, is written in the same step as
 -- what they were given.
 
-local WORK_PIPES = 500 -- served in one call
+local WORK_PIPES = 200 -- served in one call
 local WORKS = 20000 -- that a domain may have
-local WORKS_OWING = 1000 -- that are looked at for what they owe a pipe
+local WORKS_OWING = 300 -- that are looked at for what they owe a pipe
 
 local outstanding -- how many there are, once that was asked
 local planned = 0 -- those of this call that are not written yet

@@ -2,6 +2,10 @@
 
 local JOIN_TYPES = { [''] = '' }
 
+-- A join with more would make each message that begins like it dear for everybody.
+local MOST_WORDS = 64 -- in a topic pattern
+local MOST_HEADERS = 32 -- that a join matches by
+
 feed_types['fanout'] = {
   join_types = JOIN_TYPES,
   join = function(index, pipe, join)
@@ -74,6 +78,9 @@ end
 
 feed_types['topic'] = {
   join_types = JOIN_TYPES,
+  check = function(join)
+    return #topic_words(join.address) <= MOST_WORDS
+  end,
   join = function(index, pipe, join)
     local nodes = topic_nodes(join.address)
     tree_grow(index, nodes)
@@ -169,6 +176,9 @@ end
 feed_types['headers'] = {
   join_types = JOIN_TYPES,
   headers = true,
+  check = function(join)
+    return #digests(string.match(join.match, ' .*$') or '') <= MOST_HEADERS
+  end,
   join = function(index, pipe, join)
     local places, nodes = header_places(join.match)
     tree_grow(index, nodes)

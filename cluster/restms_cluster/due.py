@@ -21,7 +21,7 @@ from restms_cluster.transitions import DomainDue
 ASK_SECONDS = 1.0
 # A node that came too late last time gives the others a little more time: so
 # mostly one of them asks when something is due, and all do when that one is gone.
-LATE_SECONDS = 0.05
+LATE_SECONDS = 0.01
 
 Wakeup: TypeAlias = Callable[[float], Awaitable[bool]]
 

@@ -111,6 +111,8 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
             return ForbiddenError("A pipe has its one join on the feed default from its creation.")
         case Outcome.NOT_QUEUEING:
             return ForbiddenError("Such a pipe can be joined to feeds that queue only.")
+        case Outcome.BAD_JOIN:
+            return BadRequestError("The join has more words or headers than the feed matches by.")
         case Outcome.BAD_MATCH:
             return BadRequestError("A join's x-match is all or any.")
         case Outcome.UNKNOWN_TYPE:

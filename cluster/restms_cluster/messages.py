@@ -26,6 +26,7 @@ from restms_cluster.model import (
 from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.once import key_reused, once
 from restms_cluster.scripts import Argument, Outcome
+from restms_cluster.terms import PLAIN
 from restms_cluster.transitions import (
     ContentDelete,
     ContentStage,
@@ -61,7 +62,7 @@ async def publish(
             blobs.pack(kept_draft),
             " ".join(staged) if any(word != "-" for word in staged) else "",
             matching.carried(draft.headers) if draft.headers else "",
-            str(draft.terms),
+            "" if draft.terms is PLAIN else str(draft.terms),
         )
     deliveries = broker.limits.deliveries_per_request
     publishing = MessagePublish(
@@ -120,6 +121,8 @@ def _apart(
 
 
 def _asked(key: str, arguments: Sequence[Argument]) -> str:
+    if not key:
+        return ""
     # What is staged anew for a repeated request has other names: they do not count.
     fields = [argument for place, argument in enumerate(arguments) if place % 6 != CONTENTS]
     parts = (part if isinstance(part, bytes) else str(part).encode() for part in fields)

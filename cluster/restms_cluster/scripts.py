@@ -45,6 +45,7 @@ class Outcome(StrEnum):
     QUEUE_FULL = "queue_full"
     BUSY = "busy"
     BAD_MATCH = "bad_match"
+    BAD_JOIN = "bad_join"
     ONCE_DIFFERS = "once_differs"
     HELD = "held"
 

@@ -48,12 +48,12 @@ def test_domain_lists_the_profile_with_a_page_to_read(speaker: Client) -> None:
 
 
 @pytest.mark.parametrize("type_", [*ROUTING, *QUEUEING])
-def test_feed_has_the_type_it_was_made_with(speaker: Client, type_: str) -> None:
+def test_feed_has_the_type_it_was_made_with(broker: Client, type_: str) -> None:
     """Section 7: a feed of each type can be made, and shows its type, in the domain as well."""
     name = unique(type_)
-    feed = speaker.create_feed(name, type_)
-    assert speaker.read(feed)["type"] == type_
-    (listed,) = [each for each in speaker.read(DOMAIN)["feed"] if each["name"] == name]
+    feed = broker.create_feed(name, type_)
+    assert broker.read(feed)["type"] == type_
+    (listed,) = [each for each in broker.read(DOMAIN)["feed"] if each["name"] == name]
     assert listed["type"] == type_
 
 
@@ -267,12 +267,12 @@ def test_join_says_by_x_match_how_many_headers_it_wants(
 
 @pytest.mark.ours
 @pytest.mark.parametrize("mode", ["none", "ANY", "All", "", "any "])
-def test_other_x_match_is_400(speaker: Client, mode: str) -> None:
+def test_other_x_match_is_400(broker: Client, mode: str) -> None:
     """Section 7: an x-match that is neither all nor any is 400, and nothing is joined."""
-    feed, pipe = speaker.create_feed(type="headers"), speaker.create_pipe()
+    feed, pipe = broker.create_feed(type="headers"), broker.create_pipe()
     join = {"feed": feed, "address": "", "header": pairs(x_match=mode, kind="news")}
-    expect(speaker.post(pipe, restms(join=[join])), 400)
-    assert len(speaker.read(pipe)["join"]) == 1
+    expect(broker.post(pipe, restms(join=[join])), 400)
+    assert len(broker.read(pipe)["join"]) == 1
 
 
 def test_headers_feed_tells_many_joins_apart(broker: Client) -> None:

@@ -217,12 +217,12 @@ def test_message_that_comes_back_keeps_its_priority(broker: Client) -> None:
     ids=lambda terms: " ".join(terms.values()),
 )
 def test_malformed_terms_are_400(
-    speaker: Client, feed: str, pipe: str, terms: dict[str, str]
+    broker: Client, feed: str, pipe: str, terms: dict[str, str]
 ) -> None:
     """Section 8: such an attribute must be well-formed, and delay or deliver_at alone, else 400."""
-    refused = speaker.post(feed, restms(message=[message(ADDRESS), message(ADDRESS, **terms)]))
+    refused = broker.post(feed, restms(message=[message(ADDRESS), message(ADDRESS, **terms)]))
     assert expect(refused, 400).headers["RestMS-Error"] == "bad_request"
-    assert speaker.messages(pipe) == []
+    assert broker.messages(pipe) == []
 
 
 def test_terms_may_be_numbers(broker: Client) -> None:
@@ -266,19 +266,16 @@ def test_delayed_message_comes_to_an_ondemand_reader(broker: Client) -> None:
     assert time.monotonic() - posted >= 0.29
 
 
-@pytest.mark.parametrize(
-    "zone", [UTC, timezone(timedelta(hours=2)), timezone(-timedelta(hours=3.5))], ids=str
-)
-def test_message_comes_at_the_date_that_it_names(
-    broker: Client, feed: str, pipe: str, zone: timezone
-) -> None:
+def test_message_comes_at_the_date_that_it_names(broker: Client, feed: str, pipe: str) -> None:
     """Section 8: a message with deliver_at comes then, in whatever zone the date is given."""
     later = broker.get_later(broker.asynclet(pipe))
     moment = now_of(broker.get(DOMAIN)) + timedelta(seconds=2)
-    date = moment.astimezone(zone).isoformat().replace("+00:00", "Z")
-    assert broker.publish(feed, message(ADDRESS, deliver_at=date)) == [0]
-    answer = expect(later.answer(), 200)
-    assert now_of(answer) >= moment
+    zones = (UTC, timezone(timedelta(hours=2)), timezone(-timedelta(hours=3.5)))
+    dates = [moment.astimezone(zone).isoformat().replace("+00:00", "Z") for zone in zones]
+    messages = [message(ADDRESS, message_id=date, deliver_at=date) for date in dates]
+    assert broker.publish(feed, *messages) == [0, 0, 0]
+    assert now_of(expect(later.answer(), 200)) >= moment
+    until(lambda: sorted(broker.ids(pipe)) == sorted(dates))
 
 
 def test_message_of_a_past_date_comes_at_once(broker: Client, feed: str, pipe: str) -> None:
@@ -330,7 +327,7 @@ def test_delayed_message_goes_with_its_feed(broker: Client) -> None:
 def test_delayed_message_expires_after_it_was_routed(broker: Client, feed: str, pipe: str) -> None:
     """Section 8: the time to live counts from the moment when the message is routed."""
     later = broker.get_later(broker.asynclet(pipe))
-    broker.publish(feed, message(ADDRESS, message_id="m-1", delay="1500", expiration="1400"))
+    broker.publish(feed, message(ADDRESS, message_id="m-1", delay="1100", expiration="1000"))
     expect(later.answer(), 200)
     until(lambda: broker.messages(pipe) == [])
 
@@ -436,11 +433,11 @@ def test_refused_message_is_no_repeat(small: Client) -> None:
 
 
 @pytest.mark.parametrize("dedup", ["often", "-1", f"{MONTH + 1}"])
-def test_malformed_dedup_is_400(speaker: Client, feed: str, dedup: str) -> None:
+def test_malformed_dedup_is_400(broker: Client, feed: str, dedup: str) -> None:
     """Section 8: dedup is a number of seconds, of 30 days at most."""
-    expect(speaker.post(DOMAIN, restms(feed=[{"dedup": dedup}])), 400)
-    expect(speaker.put(feed, restms(feed=[{"dedup": dedup}])), 400)
-    assert "dedup" not in speaker.read(feed)
+    expect(broker.post(DOMAIN, restms(feed=[{"dedup": dedup}])), 400)
+    expect(broker.put(feed, restms(feed=[{"dedup": dedup}])), 400)
+    assert "dedup" not in broker.read(feed)
 
 
 def test_dedup_can_be_changed_and_taken_away(speaker: Client, feed: str) -> None:
@@ -534,16 +531,16 @@ def test_repeated_request_tells_of_full_pipes_as_the_first(small: Client) -> Non
     ids=["address", "message_id", "content", "header", "priority", "delay"],
 )
 def test_key_of_another_request_is_422(
-    speaker: Client, feed: str, pipe: str, change: Callable[[Element], Element]
+    broker: Client, feed: str, pipe: str, change: Callable[[Element], Element]
 ) -> None:
     """Section 8: the same key with another request is 422, and nothing is routed."""
     key, sent = unique("key"), message(ADDRESS, text("news"), message_id="1")
-    speaker.post_messages(feed, sent, idempotency_key=key)
+    broker.post_messages(feed, sent, idempotency_key=key)
     other = restms(message=[change(sent)])
-    refused = expect(speaker.post(feed, other, idempotency_key=key), 422)
+    refused = expect(broker.post(feed, other, idempotency_key=key), 422)
     assert refused.headers["RestMS-Error"] == "key_reused"
-    speaker.post_messages(feed, sent, idempotency_key=key)
-    assert len(speaker.messages(pipe)) == 1
+    broker.post_messages(feed, sent, idempotency_key=key)
+    assert len(broker.messages(pipe)) == 1
 
 
 def test_key_is_known_for_one_feed(broker: Client, feed: str, pipe: str) -> None:
@@ -717,20 +714,22 @@ def test_letters_go_where_the_feed_says_now(broker: Client) -> None:
 # Dead letters: reasons
 
 
-@every_type
-def test_message_that_expires_in_a_pipe_is_a_dead_letter(
-    broker: Client, letters: str, type_: str
-) -> None:
+def test_message_that_expires_in_a_pipe_is_a_dead_letter(broker: Client, letters: str) -> None:
     """Section 8: what expires in a pipe goes to the dead-letter feed, with the reason `expired`."""
-    feed = feed_with(letters, broker, type_)
-    broker.create_joined(feed, ADDRESS)
+    feeds = [feed_with(letters, broker, type_) for type_ in TYPES]
+    for n, feed in enumerate(feeds):
+        broker.create_joined(feed, ADDRESS)
+        late = message(ADDRESS, text("late"), message_id=str(n), expiration="1")
+        broker.post_messages(feed, late)
     reader = broker.create_joined(letters)
-    broker.post_messages(feed, message(ADDRESS, text("late"), message_id="1", expiration="1"))
-    received = broker.receive(broker.listed(reader)[0]["href"])
-    assert (received["address"], received["message_id"]) == (ADDRESS, "1")
-    assert data_of(received["content"][0]) == b"late"
-    headers = headers_of(received)
-    assert (headers["x-death-reason"], headers["x-death-feed"]) == ("expired", name_of(feed))
+    died = {}
+    for _ in feeds:
+        received = broker.consume(reader)
+        assert (received["address"], data_of(received["content"][0])) == (ADDRESS, b"late")
+        headers = headers_of(received)
+        assert headers["x-death-reason"] == "expired"
+        died[received["message_id"]] = headers["x-death-feed"]
+    assert died == {str(n): name_of(feed) for n, feed in enumerate(feeds)}
 
 
 def test_message_that_expires_in_a_queue_is_a_dead_letter(broker: Client, letters: str) -> None:
@@ -750,10 +749,10 @@ def test_message_that_expires_in_many_pipes_is_one_dead_letter(
     feed = feed_with(letters, broker, "fanout")
     pipes = [broker.create_joined(feed) for _ in range(3)]
     reader = broker.create_joined(letters)
-    for n in range(1, 4):
+    for n in (1, 2):
         broker.post_messages(feed, *numbered(1, first=n, expiration="1"))
         until(lambda n=n: len(broker.messages(reader)) >= n)
-    assert broker.ids(reader) == ["1", "2", "3"]
+    assert broker.ids(reader) == ["1", "2"]
     assert [broker.messages(pipe) for pipe in pipes] == [[], [], []]
 
 

@@ -128,6 +128,18 @@ def test_headers_find_what_the_reference_finds(
     client.close()
 
 
+def test_a_join_has_so_many_headers(do: Run, pipe: Callable[..., str]) -> None:
+    make(do, "headers")
+    reader = pipe("a")
+    headers = [Header("name", str(n)) for n in range(33)]
+    most, more = matching.wanted(headers[:32]), matching.wanted(headers)
+    assert do(joining(reader, secret("1"), "news", match=more)) == ["bad_join"]
+    assert do(joining(reader, secret("1"), "news", match=most))[0] == "ok"
+    carried = matching.carried(headers)
+    assert do(posting("news", ("", "", b"m", "", carried))) == ["ok", 0, 1, 0]
+    assert do(joining(reader, secret("2"), "news", match="")) == ["bad_match"]
+
+
 @pytest.mark.parametrize("kind", ["fanout", "direct", "topic", "headers"])
 def test_an_ondemand_pipe_is_joined_to_feeds_that_queue_only(do: Run, kind: str) -> None:
     make(do, kind)

@@ -86,6 +86,13 @@ def test_the_index_finds_what_the_reference_finds(
     assert len(topics.keys(INDEX)) == 1 + len(pipes)
 
 
+def test_a_pattern_has_so_many_words(topics: "redis.Redis[bytes]") -> None:
+    configure(topics)
+    pipe = subscribe(topics, 1, ".".join("*" * 64))
+    assert run(topics, joining(pipe, "f" * 32, "news", ".".join("*" * 65))) == ["bad_join"]
+    assert run(topics, posting("news", (".".join("a" * 64), "", b"m"))) == ["ok", 0, 1, 0]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, min_size=2, max_size=6), TEXTS, st.randoms(use_true_random=False))
 def test_a_pipe_gets_one_copy_however_many_of_its_joins_match(
