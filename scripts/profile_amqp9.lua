@@ -19,17 +19,10 @@ feed_types['fanout'] = {
   end,
 }
 
+-- As the feeds of 3/Defaults, which every server has, but publishers are told no numbers.
+local exact = feed_types['']
 feed_types['direct'] = {
-  join_types = JOIN_TYPES,
-  join = function(index, pipe, join)
-    place_enter(index, join.address, pipe, join.serial)
-  end,
-  unjoin = function(index, pipe, join)
-    place_leave(index, join.address, pipe)
-  end,
-  match = function(_, message)
-    return { message.address }
-  end,
+  join_types = JOIN_TYPES, join = exact.join, unjoin = exact.unjoin, match = exact.match,
 }
 
 -- Topics. An address is words between dots, the empty address has none. In a
