@@ -20,6 +20,8 @@ from tests.conformance.documents import CBOR, JSON, XML, message
 
 ADDRESS = "sports.football"  # where the fixture `pipe` is joined to the fixture `feed`
 ORIGIN = "http://page.example"
+# The node with small limits is one of the cluster, and may be the one to do what is due: so no
+# test lets a dead-letter feed or the pipe that reads it hold more than these at a time.
 LISTED, PER_PIPE, PER_FEED, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 4, 1, 1
 DOCUMENT_BYTES, CONTENT_BYTES = 10_000, 20_000
 SMALL = (
