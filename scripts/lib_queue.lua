@@ -228,19 +228,14 @@ local queue = module(function(queue)
     end
   end
 
-  function queue.plan(domain, record, message)
+  -- Whether one message more may wait in the feed, or go straight on.
+  function queue.fits(domain, record)
     record.waiting = record.waiting or redis.call('ZCARD', queue.key(domain, record.id))
-    record.live = record.live or redis.call('EXISTS', turns_key(domain, record.id)) == 1
+    if record.live == nil then
+      record.live = redis.call('EXISTS', turns_key(domain, record.id)) == 1
+    end
     record.planned = (record.planned or 0) + 1
-    local plan = { message = message, queue = true, count = 1, full = 0 }
-    if record.live and record.waiting == 0 or record.waiting + record.planned <= queue_most then
-      return plan
-    end
-    if record.dead_letter == '' then
-      return nil, 'queue_full'
-    end
-    plan.count, plan.full = 0, 1
-    return plan
+    return record.live and record.waiting == 0 or record.waiting + record.planned <= queue_most
   end
 
   function queue.commit(domain, record, plan, name)

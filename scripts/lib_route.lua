@@ -43,10 +43,37 @@ local function target_pipes(target)
   return target.pipes
 end
 
+local HOPS = 3 -- dead-letter feeds that a message may overflow from in one call
+
+local letter_feeds = {} -- with what is planned for them
+
+-- Whether what overflows from a feed would find room in its dead-letter feed, or
+-- in that one's. Where it would not, the publisher keeps it.
+local function letter_fits(domain, record, hops)
+  local key = record.dead_letter
+  if key == '' or hops == 0 then
+    return false
+  end
+  letter_feeds[key] = letter_feeds[key] or feed_get(domain, key)
+  local target = letter_feeds[key]
+  if not target then
+    return false
+  end
+  if feed_types[target.type].queues then
+    return queue.fits(domain, target) or letter_fits(domain, target, hops - 1)
+  end
+  return redis.call('EXISTS', index_key(domain, target.id) .. ':joins') == 1
+end
+
 -- What would become of a message; nil and a word where nobody could take it.
 local function route_plan(domain, record, message)
   if feed_types[record.type].queues then
-    return queue.plan(domain, record, message)
+    if queue.fits(domain, record) then
+      return { message = message, queue = true, count = 1, full = 0 }
+    elseif letter_fits(domain, record, HOPS) then
+      return { message = message, count = 0, full = 1, letter = true }
+    end
+    return nil, 'queue_full'
   end
   local target = targets(domain, record, message)
   local plan = { message = message, count = target.total, full = 0, takers = {} }
@@ -73,7 +100,8 @@ local function route_plan(domain, record, message)
     end
   end
   plan.count = #plan.takers
-  if plan.full > 0 and plan.count == 0 and record.dead_letter == '' then
+  plan.letter = plan.full > 0 and letter_fits(domain, record, HOPS)
+  if plan.full > 0 and plan.count == 0 and not plan.letter then
     return nil, 'full' -- nobody who wants it could take it: the publisher must keep it
   end
   return plan
@@ -82,7 +110,7 @@ end
 -- Do what was planned. `name` is for the body, should the message need one.
 local function route_commit(domain, record, plan, name)
   local message = plan.message
-  if plan.queue and plan.full == 0 then
+  if plan.queue then
     queue.commit(domain, record, plan, name)
   elseif plan.work then
     message_store(domain, message, name, 1)
@@ -96,7 +124,7 @@ local function route_commit(domain, record, plan, name)
       hand(domain, state, message, nil, plan.works)
     end
   end
-  if plan.full > 0 and record.dead_letter ~= '' then
+  if plan.letter then
     letter_write(domain, record, message, 'overflow', plan.full)
   elseif plan.count == 0 and not message.body then
     contents_unlink(domain, message.contents)

@@ -1,7 +1,5 @@
 -- What every transition that moves messages does in the end.
 
-local HOPS = 3 -- dead-letter feeds that a message may overflow from in one call
-
 local function letter_post(domain, letter)
   local record = feed_get(domain, letter.feed)
   local message = letter.message

@@ -34,7 +34,7 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
         collected += int(answer.values[0])
         if int(answer.values[1]):
             _log.warning(
-                "messages of the domain %s that had no room, and no dead-letter feed: %d",
+                "messages of the domain %s that found no room, in no dead-letter feed either: %d",
                 domain,
                 int(answer.values[1]),
             )

@@ -136,7 +136,7 @@ def join_post(tree: Tree, limits: Limits) -> JoinDraft:
         _attribute(join, "type", limits.text_length, "A join's type") or "",
         _attribute(join, "address", limits.address_length, "A join's address") or "",
         feed,
-        _headers(join, limits),
+        _join_headers(join, limits),
     )
 
 
@@ -213,6 +213,13 @@ def _headers(element: Element, limits: Limits) -> tuple[Header, ...]:
         if name:
             headers.append(Header(name, value or ""))
     return tuple(headers)
+
+
+def _join_headers(join: Element, limits: Limits) -> tuple[Header, ...]:
+    # To drop one, as a message's, would make the join want more than was meant.
+    if any(not header.get("name") for header in _children(join, "header")):
+        raise BadRequestError("A join's header must have a name.")
+    return _headers(join, limits)
 
 
 def _content(element: Element, limits: Limits) -> Embedded | str:

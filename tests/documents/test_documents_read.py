@@ -56,18 +56,16 @@ def test_a_change_tells_what_is_not_said_from_what_is_empty():
         documents.pipe_change(tree, LIMITS)
 
 
-def test_a_join_has_a_feed_and_the_headers_that_have_names():
-    tree = {
-        "join": [
-            {
-                "feed": "/restms/feed/a",
-                "address": "*.b",
-                "header": [{"name": "n"}, {"value": "v"}, {"name": "", "value": "w"}],
-            }
-        ]
-    }
+def test_a_join_has_a_feed_and_headers():
+    join = {"feed": "/restms/feed/a", "address": "*.b", "header": [{"name": "n"}]}
     expected = JoinDraft("", "*.b", "/restms/feed/a", (Header("n", ""),))
-    assert documents.join_post(tree, LIMITS) == expected
+    assert documents.join_post({"join": [join]}, LIMITS) == expected
+
+
+@pytest.mark.parametrize("header", [{"value": "v"}, {"name": "", "value": "w"}])
+def test_a_join_s_header_without_a_name_is_refused(header):
+    with pytest.raises(BadRequestError, match="must have a name"):
+        documents.join_post({"join": [{"feed": "/restms/feed/a", "header": [header]}]}, LIMITS)
 
 
 @pytest.mark.parametrize(

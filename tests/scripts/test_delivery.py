@@ -442,7 +442,7 @@ def test_dead_letters_are_routed_by_their_headers_and_addresses(
     assert (held(do, wanted), held(do, other)) == (["1"], [])
 
 
-def test_dead_letters_that_overflow_in_a_circle_are_lost_and_told_of(
+def test_what_no_dead_letter_feed_has_room_for_stays_with_its_publisher(
     do: Run, feed: Make, reader: Make
 ) -> None:
     feed("one", "rotator")
@@ -450,10 +450,29 @@ def test_dead_letters_that_overflow_in_a_circle_are_lost_and_told_of(
     assert do(FeedUpdate("default", "one", "", "", "", "two", ("dead_letter", "two")))[0] == "ok"
     do(posting("one", ("", "1", b"m"), queue=1))
     do(posting("two", ("", "2", b"m"), queue=1))
-    assert do(posting("one", ("", "3", b"m"), queue=1)) == ["ok", 0, 0, 1]
-    assert do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 1
-    assert held(do, reader("a", "one")) == ["1"]
-    assert held(do, reader("b", "two")) == ["2"]
+    assert do(posting("one", ("", "3", b"m"), queue=1)) == ["queue_full"]
+    assert do(posting("one", ("", "3", b"m"), ("", "4", b"m"), queue=2)) == ["ok", 0, 1, 0, 0, 1]
+    assert do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 0
+    assert held(do, reader("a", "one")) == ["1", "3"]
+    assert held(do, reader("b", "two")) == ["2", "4"]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_without_room_for_dead_letters_full_pipes_refuse(
+    do: Run, feed: Make, reader: Make, dead: str, gone: bool
+) -> None:
+    feed("news", dead_letter=dead)
+    full, other = reader("a", "news"), reader("b", "news")
+    do(posting("news", ("", "1", b"m"), most=1))
+    if gone:
+        do(FeedDelete("default", dead, "", "", BOUNDS))
+    else:
+        do(posting(dead, ("", "x", b"m"), queue=1))
+    assert do(posting("news", ("", "2", b"m"), most=1, queue=1)) == ["full"]
+    do(MessageDelete("default", other, 1, "", "", IDLE))
+    assert do(posting("news", ("", "2", b"m"), most=1, queue=1)) == ["ok", 1, 1, 1]
+    assert (held(do, full), held(do, other)) == (["1"], ["2"])
+    assert do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 0
 
 
 def test_a_dead_letter_feed_must_exist(do: Run, feed: Make) -> None:
