@@ -23,7 +23,7 @@ local source = feed_get(domain, feed)
 if not source then
   return { 'no_feed' }
 end
-if feed == 'default' then
+if feed == 'default' and not pipe_types[pipe_type].pulls then
   return { 'reserved' } -- each pipe has its one join there from birth
 end
 local kind = feed_types[source.type]

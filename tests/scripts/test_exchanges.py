@@ -146,6 +146,7 @@ def test_an_ondemand_pipe_is_joined_to_feeds_that_queue_only(do: Run, kind: str)
     reader = secret("a")
     do(PipeCreate("default", reader, "pa", secret("1"), "ondemand", "", 100, IDLE))
     assert do(joining(reader, secret("2"), "news")) == ["not_queueing"]
+    assert do(joining(reader, secret("2"), "default")) == ["not_queueing"]
     assert do(PipeRead("default", reader, 10, IDLE))[5] == []
     assert do(MessageRead("default", reader, 1, 10, IDLE)) == ["next", 1]
     assert do(MessagePull("default", reader, 1, 10, 1, BOUNDS)) == ["next", 1]
