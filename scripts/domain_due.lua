@@ -27,7 +27,7 @@ if (not driver or driver == node) and redis.call('EXISTS', domain .. ':works') =
   while done and left > 0 do
     work, left, done = works.continue(domain, left)
     if done then
-      local record = feed_of(work.message)
+      local record = feed_of(work) -- that it goes through, which may be a dead-letter feed
       if work.full > 0 and not (record
         and letter_write(domain, record, work.message, 'overflow', work.full)) then
         lost(domain, work.full)
@@ -53,6 +53,7 @@ if feed and tonumber(due) <= now_ms then
       message.expires = now_ms + life
       redis.call('HSET', body_key(domain, body), 'e', digits(message.expires))
     end
+    record.planned, record.waiting = nil, nil -- what was planned before is done
     if route_stored(domain, record, message) then
       redis.call('ZREM', key, body)
       body_release(domain, body)

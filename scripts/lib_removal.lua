@@ -144,7 +144,7 @@ local function trash_release(domain)
     more = stream_release(domain, which)
   else
     local id, key, dead_letter = string.match(which, '^(%S+) (%S+) (%S*)$')
-    more = feed_release(domain, id, key, dead_letter)
+    more = id and feed_release(domain, id, key, dead_letter)
   end
   if not more then
     redis.call('SREM', domain .. ':trash', item)

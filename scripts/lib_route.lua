@@ -84,7 +84,7 @@ local function route_plan(domain, record, message)
       if plan.works >= WORKS then
         return nil, 'busy'
       end
-      plan.work = works.plan(domain, message, target.index, target.places)
+      plan.work = works.plan(domain, record, message, target.index, target.places)
       return plan
     end
     spent = spent + cost

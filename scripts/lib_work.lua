@@ -10,7 +10,7 @@
 -- what they were given.
 
 local WORK_PIPES = 200 -- served in one call
-local WORKS = 20000 -- that a domain may have
+local WORKS = 1000 -- that a domain may have
 local WORKS_OWING = 300 -- that are looked at for what they owe a pipe
 
 local outstanding -- how many there are, once that was asked
@@ -53,9 +53,9 @@ local works = module(function(works)
   end
 
   -- Plan a work; nothing is written yet. Joins that come later have larger serials.
-  function works.plan(domain, message, index, places)
+  function works.plan(domain, record, message, index, places)
     local work = {
-      message = message, index = index, places = places, place = 1, cursor = 0, full = 0,
+      message = message, feed = record.id .. ' ' .. record.key, index = index, places = places, place = 1, cursor = 0, full = 0,
       upto = tonumber(redis.call('HGET', domain, 'serial')),
     }
     planned = planned + 1
@@ -73,10 +73,11 @@ local works = module(function(works)
     work.number = digits(redis.call('HINCRBY', domain, 'serial', 1))
     redis.call('HSET', work_key(domain, work.number), 'place', 1, 'cursor', 0, 'full', 0,
       'plan', cmsgpack.pack({
-        index = work.index, places = work.places, upto = work.upto,
+        index = work.index, places = work.places, upto = work.upto, feed = work.feed,
         message = {
           body = message.body, address = message.address, id = message.id, feed = message.feed,
           expires = message.expires, death = message.death, priority = message.priority,
+          headers = message.headers, hops = message.hops,
         },
       }))
     redis.call('RPUSH', domain .. ':works', work.number)

@@ -71,7 +71,7 @@ async def publish(
         broker.bounds,
         deliveries,
         secrets.token_hex(8),
-        _asked(key, arguments),
+        _asked(key, drafts, arguments),
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(arguments),
     )
@@ -120,12 +120,18 @@ def _apart(
     return Staged(token)
 
 
-def _asked(key: str, arguments: Sequence[Argument]) -> str:
+def _asked(key: str, drafts: Sequence[Draft], arguments: Sequence[Argument]) -> str:
     if not key:
         return ""
-    # What is staged anew for a repeated request has other names: they do not count.
+    # A content that is put aside anew for a repeat has another name: its bytes count.
     fields = [argument for place, argument in enumerate(arguments) if place % 6 != CONTENTS]
-    parts = (part if isinstance(part, bytes) else str(part).encode() for part in fields)
+    parts = [part if isinstance(part, bytes) else str(part).encode() for part in fields]
+    for draft in drafts:
+        for content in draft.contents:
+            if isinstance(content, Staged):
+                parts.append(str(content.token).encode())
+            else:
+                parts.append(content.data)
     return once(key, "messages", parts=parts)
 
 

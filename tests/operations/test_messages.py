@@ -8,6 +8,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.errors import (
     ForbiddenError,
     FullError,
+    KeyReusedError,
     NotFoundError,
     PreconditionFailedError,
 )
@@ -142,6 +143,19 @@ async def test_a_refused_request_leaves_none_of_its_contents(
         with pytest.raises(FullError):
             await messages.publish(broker, FEED, [big])
         assert len(client.keys("*:content:*")) == 1
+
+
+async def test_a_key_is_for_one_request_with_all_its_contents(broker: Broker) -> None:
+    pipe = await new_pipe(broker)
+
+    def large(letter: bytes) -> Draft:
+        return Draft({"address": str(pipe)}, contents=(Embedded("a/b", letter * 100_000),))
+
+    first = await messages.publish(broker, FEED, [large(b"A")], "key")
+    assert await messages.publish(broker, FEED, [large(b"A")], "key") == first
+    with pytest.raises(KeyReusedError):
+        await messages.publish(broker, FEED, [large(b"B")], "key")
+    assert await readers.read(broker, pipe.message(2)) is None
 
 
 async def test_a_full_pipe_refuses_and_the_publisher_is_told(joined: Joined) -> None:

@@ -213,6 +213,21 @@ def test_full_pipes_are_passed_over(bench: Bench) -> None:
     assert bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 0
 
 
+def test_a_dead_letter_for_many_pipes_overflows_once(bench: Bench) -> None:
+    bench.do(FeedCreate("default", "source", "fanout", "", "", "all", "", 10))
+    bench.join(0, "source", "")
+    bench.post("default", f"p{pipe_name(0)}", most=1)
+    answer, (name,) = bench.post("source", "", most=1)
+    assert answer == ["ok", 0, 0, 1]
+    for _ in range(20):
+        if bench.do(DomainDue("default", "node", "1 100 5"))[0] != "more":
+            break
+    else:
+        raise AssertionError("it never ends")
+    assert [bench.held(n) for n in range(1, PIPES)] == [[name]] * (PIPES - 1)
+    assert bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[2] == 1
+
+
 def test_a_batch_with_a_large_fan_out_keeps_its_order(bench: Bench) -> None:
     _, names = bench.post("topics", "z.y", "x.y", "x", "x.y.z")
     bench.finish()
