@@ -4,23 +4,28 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, cast
 
 import trio
 from quart import Request as QuartRequest
 from quart import Response, request
+from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node.cors import Cors
-from restms_node.exchange import Answer, Request
+from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import base_uri, shortened
+from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.node import Node
 from restms_node.problems import problem, sentence
-from restms_node.routes import body_limit, dispatch
+from restms_node.routes import body_limit, dispatch, streamed
 from restms_node.uris import Uris
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
@@ -48,10 +53,7 @@ def make_app(node: Node) -> App:
     """Make the application that serves a node."""
     app = App("restms_node", static_folder=None)
     app.url_map.merge_slashes = False
-    limits = node.settings.limits
-    # Each kind of body has its limit, see below; beyond this one Quart keeps nothing.
-    largest = max(limits.document_bytes, limits.content_bytes)
-    app.config["MAX_CONTENT_LENGTH"] = largest + READ_AWAY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     health = Health(node)
@@ -77,7 +79,7 @@ def make_app(node: Node) -> App:
             answer = await dispatch(node, asked)
         except RestMSError as error:
             answer = problem(error)
-        return respond(cors.allow(dict(request.headers), answer))
+        return respond(cors.allow(dict(request.headers), answer), request.method)
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:
@@ -99,7 +101,11 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     path = raw.path
     if raw.method in SAFE:
         return Request(raw.method, path, headers, uris)
-    limit = body_limit(node, raw.method, uris.target(path), headers.get("content-type"))
+    target, content_type = uris.target(path), headers.get("content-type")
+    limit = body_limit(node, raw.method, target, content_type)
+    if streamed(raw.method, target, content_type):
+        stream = body_stream(raw, limit, node.settings.body_seconds)
+        return Request(raw.method, path, headers, uris, stream=stream)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
@@ -119,7 +125,7 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
     too_large = TooLargeError(f"The body is over its limit of {limit} bytes.")
     if (raw.content_length or 0) > limit + READ_AWAY_BYTES:
         raise too_large
-    async for chunk in raw.body:
+    async for chunk in Paced(raw):
         size += len(chunk)
         if size > limit + READ_AWAY_BYTES:
             break
@@ -130,11 +136,72 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
     return bytes(body)
 
 
-def respond(answer: Answer) -> Response:
-    """Make a response of exactly these headers, and a length."""
+async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncIterator[bytes]:
+    """Yield the body as it comes; what may be `limit` bytes is given `seconds` for each piece."""
+    size = 0
+    pieces = aiter(Paced(raw))
+    while True:
+        try:
+            with trio.fail_after(seconds):
+                piece = await anext(pieces, None)
+        except trio.TooSlowError:
+            raise BadRequestError("The body took too long to come.") from None
+        if piece is None:
+            return
+        size += len(piece)
+        if size > limit:
+            raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+        yield piece
+
+
+class Paced:
+    """The pieces of a body, each asked for when the one before has been read."""
+
+    def __init__(self, raw: QuartRequest) -> None:
+        self._pieces = aiter(raw.body)
+        # Requests of Quart's own test client have none.
+        self._pace = cast("Pace | None", raw.scope.get(PACE))
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._pace is not None:
+            self._pace.more()
+        return await anext(self._pieces)
+
+
+class StreamedBody(ResponseBody):
+    """A response's body that is sent as it comes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._open: AbstractAsyncContextManager[AsyncIterator[bytes]] | None = None
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        """Open the stream."""
+        self._open = self._stream()
+        return await self._open.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        if self._open is not None:
+            await self._open.__aexit__(kind, error, at)
+
+
+def respond(answer: Answer, method: str = "GET") -> Response:
+    """Make a response of exactly these headers, and a length where it is known."""
     response = Response(answer.body, status=answer.status)
     response.headers = Headers([*answer.headers, *ALWAYS])
-    if answer.status not in NO_BODY:
+    if answer.stream is not None:
+        if method != "HEAD":
+            response.response = StreamedBody(answer.stream)
+    elif answer.status not in NO_BODY:
         response.headers["Content-Length"] = str(len(answer.body))
     return response
 

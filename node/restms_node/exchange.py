@@ -4,7 +4,8 @@ Every front of a node makes a Request of what it received and sends what it
 gets as an Answer, so the protocol is spoken the same way through all of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 
@@ -15,15 +16,20 @@ from restms_node.uris import Uris
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
+Stream: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+"""What opens a body that is sent as it comes; it is closed however the sending ends."""
+
 NO_STORE = ("Cache-Control", "no-store")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose body, if its method has one, was read whole.
+    """A request. Its body, if its method has one, was read whole, unless there is a `stream`.
 
     Header names are in lower case; a header that came in several lines has
-    them joined by commas (RFC 9110 5.3).
+    them joined by commas (RFC 9110 5.3). `stream` yields a body as it comes,
+    once, no faster than it is asked for; it raises TooLargeError beyond the
+    body's limit and BadRequestError where nothing comes for too long.
     """
 
     method: str
@@ -31,6 +37,7 @@ class Request:
     headers: Mapping[str, str]
     uris: Uris
     body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
@@ -49,11 +56,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, headers and a body."""
+    """A status, headers and a body: whole, or a `stream` of unknown length."""
 
     status: int
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
+    stream: Stream | None = None
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""

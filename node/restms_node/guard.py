@@ -1,5 +1,7 @@
 """A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
+from typing import cast
+
 import trio
 from hypercorn.typing import (
     ASGIFramework,
@@ -7,11 +9,41 @@ from hypercorn.typing import (
     ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
+    HTTPScope,
     Scope,
 )
 
 BODY_SECONDS = 5.0
+PACE = "restms.pace"  # the scope's key
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+
+
+class Pace:
+    """Lets a request's body come no faster than it is read, for Quart would keep it all."""
+
+    def __init__(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
+        self._wanted = trio.Event()
+        self._wanted.set()
+        self._ended = False
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """Return the next event, once somebody wants it."""
+        if not self._ended:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+        while True:
+            event = await self._receive()
+            if event["type"] != "http.request" or not event.get("more_body"):
+                self._ended = True
+            elif not event["body"]:
+                continue  # whoever wants more would not notice it
+            break
+        return event
+
+    def more(self) -> None:
+        """Let the next piece come."""
+        self._wanted.set()
 
 
 class Guard:
@@ -32,6 +64,10 @@ class Guard:
                 return
             if scope["method"] in WITHOUT_BODY:
                 receive = _without_body(receive)
+            else:
+                pace = Pace(receive)
+                receive = pace.receive
+                scope = cast("HTTPScope", {**scope, PACE: pace})
             await self._app(scope, receive, _ending_in_peace(send))
         else:
             await self._app(scope, receive, send)

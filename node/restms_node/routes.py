@@ -78,6 +78,11 @@ def body_limit(node: Node, method: str, target: Target, content_type: str | None
     return limits.content_bytes if content else limits.document_bytes
 
 
+def streamed(method: str, target: Target, content_type: str | None) -> bool:  # noqa: ARG001
+    """Tell whether a request's body is read as it comes, because it may have any size."""
+    return False
+
+
 async def dispatch(node: Node, request: Request) -> Answer:
     """Answer a request. Never raises what a client could cause."""
     try:
