@@ -22,13 +22,19 @@ local function pipe_state(domain, pipe)
   return state
 end
 
+local BRIEF = 1024 -- bytes; what a pipe lists of a longer blob's message stands beside it
+
 -- `turn` is the message's place in the feed's queue, if it came from one.
 local function deliver(domain, state, message, turn)
   state.last = state.last + 1
   state.took = true
   local entry = string.format('%.0f', state.last) .. stamp
   if not (message.body or turn) then
-    redis.call('XADD', state.stream, entry, 'a', message.address, 'i', message.id, 'm', message.blob)
+    if #message.blob <= BRIEF then
+      redis.call('XADD', state.stream, entry, 'm', message.blob)
+    else
+      redis.call('XADD', state.stream, entry, 'a', message.address, 'i', message.id, 'm', message.blob)
+    end
     return
   end
   local fields = { 'a', message.address, 'i', message.id, 'm', message.blob }

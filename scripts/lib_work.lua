@@ -67,6 +67,16 @@ local works = module(function(works)
     return work
   end
 
+  -- Forget a planned work, the last one.
+  function works.drop(work)
+    planned = planned - 1
+    for _, list in ipairs({ known or {}, early }) do
+      if list[#list] == work then
+        list[#list] = nil
+      end
+    end
+  end
+
   -- Leave a planned work to be done. It holds the body for itself.
   function works.leave(domain, work)
     local message = work.message

@@ -1,53 +1,64 @@
 #!lua flags=allow-oom
--- Acknowledge: a message and all older ones leave their pipe. What has not come yet is left to come.
+-- Acknowledge: messages, each with all older ones, leave their pipes. What has not
+-- come yet is left to come.
 local domain = KEYS[1]
-local pipe = ARGV[1]
-local number = ARGV[2]
-local versions = ARGV[3]
-local unmodified = ARGV[4]
-local idle = ARGV[5]
+local idle = ARGV[1]
+local calls = 2 -- ARGV from here on, of each call: pipe, number, versions, unmodified
 
 --@ include lib_state lib_body lib_pipe lib_content
 
-local key = pipe_key(domain, pipe)
-local stream = key .. ':messages'
-local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues')
-if not state[1] then
-  return { 'ok' }
-end
-pipe_touch(domain, pipe, tonumber(idle))
-if tonumber(number) > tonumber(state[1]) then
-  return { 'ok' }
-end
-if versions ~= '' or unmodified ~= '' then
-  local message = message_get(domain, pipe, number)
-  if message then
-    local version = tonumber(string.match(message.id, '%d+$'))
-    if state[4] then -- each content that was taken out has changed the message
-      version = version + redis.call('ZCOUNT', key .. ':dropped', number, number)
-    end
-    if is_stale(digits(version), versions, unmodified) then
-      return { 'stale' }
+local left = CHUNK -- bodies that this call may still free
+
+local function delete(pipe, number, versions, unmodified)
+  local key = pipe_key(domain, pipe)
+  local stream = key .. ':messages'
+  local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues')
+  if not state[1] then
+    return { 'ok' }
+  end
+  pipe_touch(domain, pipe, tonumber(idle))
+  if tonumber(number) > tonumber(state[1]) then
+    return { 'ok' }
+  end
+  if versions ~= '' or unmodified ~= '' then
+    local message = message_get(domain, pipe, number)
+    if message then
+      local version = tonumber(string.match(message.id, '%d+$'))
+      if state[4] then -- each content that was taken out has changed the message
+        version = version + redis.call('ZCOUNT', key .. ':dropped', number, number)
+      end
+      if is_stale(digits(version), versions, unmodified) then
+        return { 'stale' }
+      end
     end
   end
-end
-local before = redis.call('XLEN', stream)
-local shared, more = tonumber(state[2]), false
-if shared > 0 then
-  local released
-  released, more = messages_release(domain, pipe, number)
-  shared = shared - released
-else
-  redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
-end
-if state[4] then
-  redis.call('ZREMRANGEBYSCORE', key .. ':dropped', '-inf', number)
-end
-if redis.call('XLEN', stream) ~= before then
-  redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
-  pipe_hint(domain, pipe)
-  if state[5] and redis.call('EXISTS', domain .. ':queued') == 1 then
-    due_ring(domain) -- messages may wait in a feed for room in this pipe
+  local before = redis.call('XLEN', stream)
+  local shared, more = tonumber(state[2]), false
+  if shared > 0 then
+    if left <= 0 then
+      return { 'more' }
+    end
+    local released
+    released, more = messages_release(domain, pipe, number)
+    shared, left = shared - released, left - released
+  else
+    redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
   end
+  if state[4] then
+    redis.call('ZREMRANGEBYSCORE', key .. ':dropped', '-inf', number)
+  end
+  if redis.call('XLEN', stream) ~= before then
+    redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
+    pipe_hint(domain, pipe)
+    if state[5] and redis.call('EXISTS', domain .. ':queued') == 1 then
+      due_ring(domain) -- messages may wait in a feed for room in this pipe
+    end
+  end
+  return { more and 'more' or 'ok' }
 end
-return { more and 'more' or 'ok' }
+
+local replies = {}
+for i = calls, #ARGV, 4 do
+  replies[#replies + 1] = delete(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+end
+return replies

@@ -1,27 +1,34 @@
 #!lua flags=allow-oom
--- The message of that number; `next` where it is the one to come. Then it is told
+-- The messages of those numbers; `next` where one is the one to come. Then it is told
 -- whether the pipe could take one of its feeds now (see message_pull).
 local domain = KEYS[1]
-local pipe = ARGV[1]
-local number = ARGV[2]
-local embed = ARGV[3]
-local idle = ARGV[4]
+local embed = ARGV[1]
+local idle = ARGV[2]
+local calls = 3 -- ARGV from here on, of each call: pipe, number
 
 --@ include profiles lib_state lib_body lib_pipe lib_content
 
-local key = pipe_key(domain, pipe)
-local state = redis.call('HMGET', key, 'last', 'type', 'dropped')
-if not state[1] then
-  return { 'missing' }
+local function read(pipe, number)
+  local key = pipe_key(domain, pipe)
+  local state = redis.call('HMGET', key, 'last', 'type', 'dropped')
+  if not state[1] then
+    return { 'missing' }
+  end
+  pipe_touch(domain, pipe, tonumber(idle))
+  local message = message_get(domain, pipe, number)
+  if message then
+    return message_reply(domain, pipe, number, message, embed, state[3])
+  end
+  if tonumber(number) ~= tonumber(state[1]) + 1 then
+    return { 'missing' }
+  end
+  local kind = pipe_types[state[2]]
+  local pulls = kind and kind.pulls and redis.call('XLEN', key .. ':messages') == 0
+  return { 'next', pulls and 1 or 0 }
 end
-pipe_touch(domain, pipe, tonumber(idle))
-local message = message_get(domain, pipe, number)
-if message then
-  return message_reply(domain, pipe, number, message, embed, state[3])
+
+local replies = {}
+for i = calls, #ARGV, 2 do
+  replies[#replies + 1] = read(ARGV[i], ARGV[i + 1])
 end
-if tonumber(number) ~= tonumber(state[1]) + 1 then
-  return { 'missing' }
-end
-local kind = pipe_types[state[2]]
-local pulls = kind and kind.pulls and redis.call('XLEN', key .. ':messages') == 0
-return { 'next', pulls and 1 or 0 }
+return replies

@@ -29,7 +29,8 @@ local entries = redis.call('XRANGE', key .. ':messages', '-', '+', 'COUNT', most
 for i = 1, math.min(#entries, most) do
   local fields = entry_fields(entries[i])
   if not fields['e'] or tonumber(fields['e']) > now_ms then
-    messages[#messages + 1] = { entries[i][1], fields['a'], fields['i'] }
+    -- A short message says its address and its message_id itself.
+    messages[#messages + 1] = { entries[i][1], fields['a'] or false, fields['i'] or fields['m'] }
   end
 end
 return { 'ok', state[1], state[2], state[3], state[4], joins, messages, #entries > tonumber(most) and 1 or 0 }

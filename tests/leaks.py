@@ -6,8 +6,14 @@ import redis
 
 from restms_cluster.keys import KEYS
 from restms_cluster.profiles import load_profiles
-from restms_cluster.scripts import Library, Transition
-from restms_cluster.transitions import DomainDue, DomainSweep, FeedDelete, PipeDelete
+from restms_cluster.scripts import Grouped, Library, Transition
+from restms_cluster.transitions import (
+    DomainDue,
+    DomainSweep,
+    FeedDelete,
+    MessagePublish,
+    PipeDelete,
+)
 
 LIBRARY = Library(profile.lua for profile in load_profiles())
 BOUNDS = "100 100 5"  # messages of a pipe, of a feed's queue, redeliveries
@@ -17,7 +23,17 @@ STAYS = (":feeds", ":feed:default", "")
 def run(client: "redis.Redis[bytes]", transition: Transition) -> list[Any]:
     """Run a script through redis-py; its word as text, the rest as Redis sent it."""
     script = LIBRARY.text(transition.script())
-    word, *values = client.eval(script, *transition.arguments())
+    return told(transition, client.eval(script, *transition.arguments()))
+
+
+def told(transition: Transition, reply: list[Any]) -> list[Any]:
+    """A script's answer to one call; what became of messages alike is said for each of them."""
+    word, *values = reply[0] if isinstance(transition, Grouped) else reply
+    if isinstance(transition, MessagePublish) and values:
+        counted, *alike = values
+        values = [counted]
+        for messages, count, full in zip(alike[::3], alike[1::3], alike[2::3], strict=True):
+            values += [count, full] * messages
     return [word.decode(), *values]
 
 

@@ -12,7 +12,7 @@ from restms_cluster.errors import BrokenStateError, NotFoundError
 from restms_cluster.model import Condition, ConfiguredDomain, Limits
 from restms_cluster.notifications import Notifications
 from restms_cluster.profiles import Profile
-from restms_cluster.scripts import Library, Outcome, Transition
+from restms_cluster.scripts import Grouped, Library, Outcome, Transition
 from restms_cluster.transitions import TRANSITIONS
 
 MILLISECONDS = 1000
@@ -41,12 +41,19 @@ class Broker:
     node: str
 
     async def run(self, transition: Transition) -> Answer:
-        """Run one script in one round trip.
+        """Run one script in one round trip; a grouped one together with others' calls.
 
         Raises StateUnavailableError when Redis cannot be asked; reads are
         then repeated once, for they change nothing.
         """
-        return (await self.run_all(transition))[0]
+        if not isinstance(transition, Grouped):
+            return (await self.run_all(transition))[0]
+        self._check_domain(transition.domain)
+        reply = await self._join(transition)
+        if isinstance(reply, NoScriptError):
+            await self.load()
+            reply = await self._join(transition)
+        return _answer(reply)
 
     async def run_all(self, *transitions: Transition) -> list[Answer]:
         """Run several scripts, in order, in one round trip."""
@@ -60,7 +67,10 @@ class Broker:
             await self.load()
             first = next(i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError))
             replies[first:] = await self.connection.call_many(calls[first:], retry=reads)
-        return [_answer(reply) for reply in replies]
+        return [
+            _answer(reply[0] if isinstance(reply, list) and isinstance(one, Grouped) else reply)
+            for one, reply in zip(transitions, replies, strict=True)
+        ]
 
     async def load(self) -> None:
         """Give Redis all scripts."""
@@ -79,6 +89,12 @@ class Broker:
         """What the scripts that move messages must know of the limits."""
         limits = self.limits
         return f"{limits.messages_per_pipe} {limits.messages_per_feed} {limits.redeliveries}"
+
+    async def _join(self, transition: Grouped) -> Any:
+        head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())
+        return await self.connection.call_grouped(
+            head, transition.call(), transition.weight, retry=transition.reads
+        )
 
     def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
         digest = self.library.digest(transition.script())

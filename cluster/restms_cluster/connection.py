@@ -7,8 +7,9 @@ that is safe even for a write.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 from redis.exceptions import ResponseError
@@ -17,7 +18,9 @@ from restms_cluster.address import Address
 from restms_cluster.dialer import Dialer
 from restms_cluster.errors import StartError, StateUnavailableError
 from restms_cluster.link import Answer, Argument, Link, LostError, Reply, pack
-from restms_cluster.pipeline import Pipeline
+from restms_cluster.pipeline import Head, Pipeline
+
+T = TypeVar("T")
 
 OLDEST_REDIS = (7, 0)
 
@@ -89,6 +92,19 @@ class Connection:
             replies.append(answer)
         return replies
 
+    async def call_grouped(
+        self, head: Head, call: Sequence[Argument], weight: int, *, retry: bool = False
+    ) -> Reply | ResponseError:
+        """Make a call that may travel with others in one command; return its part of the answer.
+
+        `weight` is how much work it is, see Pipeline.join. Raises
+        StateUnavailableError as `call` does; returns other error replies.
+        """
+        answer = await self._with_pipeline(lambda line: line.join(head, call, weight), retry=retry)
+        if isinstance(answer, StateUnavailableError):
+            raise type(answer)(answer.text)
+        return answer
+
     async def wait_generation(self, after: int) -> int:
         """Wait until `generation` is greater than `after`, as it is after the next connect."""
         while self.generation <= after:
@@ -128,16 +144,19 @@ class Connection:
         return cause
 
     async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:
+        return await self._with_pipeline(lambda line: line.request(data, count), retry=retry)
+
+    async def _with_pipeline(self, ask: Callable[[Pipeline], Awaitable[T]], *, retry: bool) -> T:
         pipeline = self._pipeline or await self._wait_attached()
         self.round_trips += 1
         try:
-            return await pipeline.request(data, count)
+            return await ask(pipeline)
         except LostError:
             if not retry:
                 raise
         pipeline = await self._wait_attached()
         self.round_trips += 1
-        return await pipeline.request(data, count)
+        return await ask(pipeline)
 
     async def _wait_attached(self) -> Pipeline:
         with trio.move_on_after(self._patience):

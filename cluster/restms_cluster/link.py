@@ -8,7 +8,7 @@ comes out as LostError.
 import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import trio
 from hiredis import ProtocolError, Reader, pack_command
@@ -28,6 +28,15 @@ CLIENT_NAME = "restms"
 LOST = "The connection to Redis was lost."
 
 _MORE = object()
+
+
+class Late(Protocol):
+    """Commands that are packed when they are written, and may grow until then."""
+
+    def packed(self) -> bytes:
+        """Return them as they go over the link. Nothing may be added any more."""
+        ...
+
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Seconds and probes after which the system gives an idle dead peer up."""
@@ -83,7 +92,7 @@ class Link:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._reader = Reader(replyError=error_reply, notEnoughData=_MORE)
-        self._posted: list[bytes] = []
+        self._posted: list[bytes | Late] = []
         self._writer: trio.lowlevel.Task | None = None
 
     @classmethod
@@ -134,7 +143,7 @@ class Link:
                 raise LostError("Redis sent what is not its protocol.") from error
         return replies
 
-    def post(self, data: bytes) -> None:
+    def post(self, data: bytes | Late) -> None:
         """Leave packed commands to `write_posted`, which sends all that has gathered."""
         self._posted.append(data)
         if self._writer is not None:
@@ -148,7 +157,9 @@ class Link:
                 self._writer = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_writer)
             posted, self._posted = self._posted, []
-            await self.send(posted[0] if len(posted) == 1 else b"".join(posted))
+            await self.send(
+                b"".join([one if isinstance(one, bytes) else one.packed() for one in posted])
+            )
 
     def _stop_writer(self, _: Any) -> trio.lowlevel.Abort:
         self._writer = None

@@ -1,7 +1,10 @@
 """Messages: published to a feed, acknowledged by deleting them from a pipe."""
 
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 from restms_cluster import blobs, contents, matching
 from restms_cluster.broker import MILLISECONDS, Broker, required
@@ -21,6 +24,7 @@ from restms_cluster.model import (
     Embedded,
     Receipt,
     Routed,
+    Sealed,
     Staged,
 )
 from restms_cluster.names import FeedName, Kind, Token
@@ -34,11 +38,26 @@ from restms_cluster.transitions import (
     MessagePublish,
 )
 
-CONTENTS = 3  # the place of a message's contents among its arguments
+
+class _Alike(NamedTuple):
+    """What the messages of a run have in common."""
+
+    address: str
+    contents: str
+    headers: str
+    terms: str
+
+
+class _Row(NamedTuple):
+    """What the script needs to know of a message."""
+
+    alike: _Alike
+    message_id: str
+    blob: bytes
 
 
 async def publish(
-    broker: Broker, feed: FeedName, drafts: Sequence[Draft], key: str = ""
+    broker: Broker, feed: FeedName, drafts: Sequence[Draft | Sealed], key: str = ""
 ) -> Receipt:
     """Route messages, all of them or none, in one round trip.
 
@@ -51,19 +70,7 @@ async def publish(
     another request. Nothing is routed then.
     """
     steps: list[ContentStage] = []
-    arguments: list[Argument] = []
-    for draft in drafts:
-        kept = tuple(_apart(broker, feed, content, steps) for content in draft.contents)
-        kept_draft = Draft(draft.properties, draft.headers, kept)
-        staged = [_secret(feed, content) for content in kept]
-        arguments += (
-            draft.address,
-            draft.properties.get("message_id", ""),
-            blobs.pack(kept_draft),
-            " ".join(staged) if any(word != "-" for word in staged) else "",
-            matching.carried(draft.headers) if draft.headers else "",
-            "" if draft.terms is PLAIN else str(draft.terms),
-        )
+    rows = [_row(broker, feed, draft, steps) for draft in drafts]
     deliveries = broker.limits.deliveries_per_request
     publishing = MessagePublish(
         feed.domain,
@@ -71,11 +78,14 @@ async def publish(
         broker.bounds,
         deliveries,
         secrets.token_hex(8),
-        _asked(key, drafts, arguments),
+        _asked(key, drafts, rows),
         int(broker.limits.idempotency_seconds * MILLISECONDS),
-        tuple(arguments),
+        tuple(_runs(rows)),
     )
-    answer = (await broker.run_all(*steps, publishing))[-1]
+    if steps:
+        answer = (await broker.run_all(*steps, publishing))[-1]
+    else:
+        answer = await broker.run(publishing)
     if answer.outcome is not Outcome.OK:
         if steps:  # what was put aside for this request is of no use to another
             staged_here = [step.content for step in steps]
@@ -83,9 +93,11 @@ async def publish(
                 *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
             )
         raise _refusal(answer.outcome, deliveries)
-    counted, *counts = answer.values
-    pairs = zip(counts[::2], counts[1::2], strict=True)
-    return Receipt(counted == 1, tuple([Routed(count, full) for count, full in pairs]))
+    counted, *told = answer.values
+    routed: list[Routed] = []
+    for messages, count, full in zip(told[::3], told[1::3], told[2::3], strict=True):
+        routed += [Routed(count, full)] * messages
+    return Receipt(counted == 1, tuple(routed))
 
 
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
@@ -106,6 +118,36 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
             return
 
 
+def _row(broker: Broker, feed: FeedName, draft: Draft | Sealed, steps: list[ContentStage]) -> _Row:
+    if isinstance(draft, Sealed):
+        return _Row(_Alike(draft.address, "", "", ""), draft.message_id, draft.blob)
+    contents = ""
+    if draft.contents:
+        kept = tuple([_apart(broker, feed, content, steps) for content in draft.contents])
+        staged = [_secret(feed, content) for content in kept]
+        contents = " ".join(staged) if any(word != "-" for word in staged) else ""
+        draft = Draft(draft.properties, draft.headers, kept, draft.terms)
+    headers = matching.carried(draft.headers) if draft.headers else ""
+    terms = "" if draft.terms is PLAIN else str(draft.terms)
+    alike = _Alike(draft.address, contents, headers, terms)
+    return _Row(alike, draft.properties.get("message_id", ""), blobs.pack(draft))
+
+
+def _runs(rows: Iterable[_Row]) -> Iterator[Argument]:
+    """Yield the arguments of each run of messages that are alike."""
+    for alike, group in groupby(rows, lambda row: row.alike):
+        run = list(group)
+        yield from alike
+        if len(run) == 1:
+            yield run[0].message_id
+        else:
+            ids = [row.message_id for row in run]
+            yield json.dumps(ids) if any(ids) else ""
+        yield len(run)
+        for row in run:
+            yield row.blob
+
+
 def _apart(
     broker: Broker, feed: FeedName, content: Embedded | Staged, steps: list[ContentStage]
 ) -> Embedded | Staged:
@@ -120,13 +162,18 @@ def _apart(
     return Staged(token)
 
 
-def _asked(key: str, drafts: Sequence[Draft], arguments: Sequence[Argument]) -> str:
+def _asked(key: str, drafts: Sequence[Draft | Sealed], rows: Sequence[_Row]) -> str:
     if not key:
         return ""
-    # A content that is put aside anew for a repeat has another name: its bytes count.
-    fields = [argument for place, argument in enumerate(arguments) if place % 6 != CONTENTS]
-    parts = [part if isinstance(part, bytes) else str(part).encode() for part in fields]
-    for draft in drafts:
+    parts: list[bytes] = []
+    for draft, row in zip(drafts, rows, strict=True):
+        alike = row.alike
+        texts = (alike.address, row.message_id, alike.headers, alike.terms)
+        parts += (text.encode() for text in texts)
+        parts.append(row.blob)
+        if isinstance(draft, Sealed):
+            continue
+        # A content that is put aside anew for a repeat has another name: its bytes count.
         for content in draft.contents:
             if isinstance(content, Staged):
                 parts.append(str(content.token).encode())

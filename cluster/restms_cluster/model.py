@@ -7,6 +7,7 @@ ETags and Last-Modified both come from it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from restms_cluster.names import FeedName, Token
 from restms_cluster.terms import PLAIN, Terms
@@ -146,6 +147,17 @@ class Draft:
     def address(self) -> str:
         """The address that feeds route by; empty when none was given."""
         return self.properties.get("address", "")
+
+
+class Sealed(NamedTuple):
+    """A message that its publisher sent in the form in which it is stored, without more terms.
+
+    Its parts are checked as those of a Draft are. (Making one is cheap.)
+    """
+
+    address: str
+    message_id: str
+    blob: bytes
 
 
 @dataclass(frozen=True, slots=True)

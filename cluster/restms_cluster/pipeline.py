@@ -4,15 +4,33 @@ Redis answers in the order in which it was asked. So every request joins a
 queue in the same step that posts its bytes, and every reply belongs to the
 queue's head. A caller that is cancelled leaves its place in the queue behind,
 and only the answer is dropped: this is what keeps the others' answers right.
+
+Calls that join() makes in one turn of the loop with the same head travel as
+one command: what a script costs before it does anything is paid once for all
+of them, and nobody waits for anybody.
 """
 
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import trio
 
 from restms_cluster.errors import StateUnavailableError
-from restms_cluster.link import Answer, DemotedError, Link, LostError, until_lost
+from restms_cluster.link import (
+    Answer,
+    Argument,
+    DemotedError,
+    Link,
+    LostError,
+    pack,
+    until_lost,
+)
+
+HEAVIEST = 1000  # what a group may weigh before it goes: a script must not stall Redis
+
+Head: TypeAlias = tuple[Argument, ...]
 
 
 class _Request:
@@ -37,6 +55,60 @@ class _Request:
             self.task = None
 
 
+class _Group:
+    """The calls of several callers in one command, whose answer has a part for each."""
+
+    __slots__ = (
+        "_arguments",
+        "_open",
+        "answers",
+        "count",
+        "error",
+        "head",
+        "since",
+        "tasks",
+        "weight",
+    )
+
+    def __init__(self, head: Head, groups: "dict[Head, _Group]") -> None:
+        self.head = head
+        self.weight = 0
+        self.count = 1
+        self.answers: list[Answer] = []
+        self.error: StateUnavailableError | None = None
+        self.since = trio.current_time()
+        self.tasks: list[trio.lowlevel.Task | None] = []
+        self._arguments: list[Argument] = []
+        self._open = groups
+        groups[head] = self
+
+    def add(self, call: Sequence[Argument], weight: int) -> int:
+        """Take one more call in; return its place among the answers."""
+        self.weight += weight
+        self._arguments += call
+        self.tasks.append(trio.lowlevel.current_task())
+        return len(self.tasks) - 1
+
+    def packed(self) -> bytes:
+        if self._open.get(self.head) is self:
+            del self._open[self.head]
+        return pack(*self.head, *self._arguments)
+
+    def abandon(self, place: int, _: Any) -> trio.lowlevel.Abort:
+        self.tasks[place] = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def finish(self) -> None:
+        for task in self.tasks:
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+    def part(self, place: int) -> Answer:
+        """Return one call's answer, or the error that all of them got."""
+        answer = self.answers[0]
+        return answer[place] if isinstance(answer, list) else answer
+
+
 class Pipeline:
     """The requests on one link. It lives as long as the link does."""
 
@@ -44,7 +116,8 @@ class Pipeline:
         """`timeout` is how many seconds an answer may take."""
         self._link = link
         self._timeout = timeout
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[_Request | _Group] = deque()
+        self._groups: dict[Head, _Group] = {}
 
     async def request(self, data: bytes, count: int) -> list[Answer]:
         """Send `count` packed commands at once; return their answers.
@@ -59,6 +132,24 @@ class Pipeline:
         if request.error is not None:
             raise request.error
         return request.answers
+
+    async def join(self, head: Head, call: Sequence[Argument], weight: int) -> Answer:
+        """Make a call, together with those that others make now with the same head.
+
+        The command is the head and then all calls; its answer is a list with
+        a part for each. Raises as `request` does.
+        """
+        group = self._groups.get(head)
+        if group is None or group.weight + weight > HEAVIEST:
+            group = _Group(head, self._groups)
+            self._waiting.append(group)
+            self._link.post(group)
+        place = group.add(call, weight)
+        await trio.lowlevel.wait_task_rescheduled(partial(group.abandon, place))
+        if group.error is not None:
+            # Each caller gets an error of its own, for each adds its own traceback.
+            raise type(group.error)(group.error.text)
+        return group.part(place)
 
     async def run(self) -> StateUnavailableError:
         """Carry requests and answers until the link is of no more use; return why."""

@@ -1,5 +1,6 @@
 """Pipes: created, read, changed and deleted by the subscriber who owns them."""
 
+from restms_cluster import blobs
 from restms_cluster.broker import Broker, required
 from restms_cluster.errors import (
     BadRequestError,
@@ -49,10 +50,7 @@ async def read(broker: Broker, token: Token) -> Pipe:
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
     kind, title, version, last, joins, messages, cut = answer.values
-    listed = tuple(
-        Listed(token.message(int(entry.partition(b"-")[0])), address.decode(), message_id.decode())
-        for entry, address, message_id in messages
-    )
+    listed = tuple(_listed(token, *message) for message in messages)
     return Pipe(
         token,
         kind.decode(),
@@ -62,6 +60,15 @@ async def read(broker: Broker, token: Token) -> Pipe:
         listed,
         token.message(int(last) + 1) if not cut else None,
     )
+
+
+def _listed(pipe: Token, entry: bytes, address: bytes | None, more: bytes) -> Listed:
+    token = pipe.message(int(entry.partition(b"-")[0]))
+    if address is not None:
+        return Listed(token, address.decode(), more.decode())
+    # A short message says both itself: `more` is its blob.
+    properties = blobs.unpack(more)[0]
+    return Listed(token, properties.get("address", ""), properties.get("message_id", ""))
 
 
 async def update(

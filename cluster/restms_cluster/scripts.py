@@ -80,6 +80,42 @@ class Transition:
         return values
 
 
+@dataclass(frozen=True, slots=True)
+class Grouped(Transition):
+    """A call that may travel with others of the same script, which takes any number of them.
+
+    The fields named in `shared` are alike for all of them, and stand first in
+    the script's arguments. Its answer is a list, with an answer to each call.
+    """
+
+    shared: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def weight(self) -> int:
+        """How much work the call is, in messages."""
+        return 1
+
+    def head(self) -> tuple[Argument, ...]:
+        """Return what the calls of a group share: the key count, the key, the arguments."""
+        return (1, domain_key(self.domain), *[getattr(self, name) for name in self.shared])
+
+    def call(self) -> list[Argument]:
+        """Return what is this call's own; a tuple has its length before it."""
+        values: list[Argument] = []
+        for name in _own_names(type(self)):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                values.append(len(value))
+                values.extend(value)
+            else:
+                values.append(value)
+        return values
+
+    def arguments(self) -> list[Argument]:
+        """Return the arguments of a group of one."""
+        return [*self.head(), *self.call()]
+
+
 _names: dict[type[Transition], tuple[str, ...]] = {}  # looked up once for each stub
 
 
@@ -87,6 +123,15 @@ def _argument_names(stub: type[Transition]) -> tuple[str, ...]:
     if stub not in _names:
         _names[stub] = tuple(field.name for field in fields(stub))[1:]
     return _names[stub]
+
+
+_own: dict[type[Grouped], tuple[str, ...]] = {}
+
+
+def _own_names(stub: type[Grouped]) -> tuple[str, ...]:
+    if stub not in _own:
+        _own[stub] = tuple(name for name in _argument_names(stub) if name not in stub.shared)
+    return _own[stub]
 
 
 @cache
@@ -97,20 +142,32 @@ def source(name: str) -> str:
 
 HEADING = "local feed_types, pipe_types = {}, {}"
 _HEADER = re.compile(
-    r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on.*)", re.MULTILINE
+    r"^local (\w+) = (?:(KEYS|ARGV)\[(\d+)\]|(\d+) -- ARGV from here on(.*))", re.MULTILINE
 )
+_EACH = ", of each call: "
 _INCLUDE = re.compile(r"^--@ include (.+)$", re.MULTILINE)
 
 
 def check(stub: type[Transition]) -> None:
     """Compare a stub with its script's header; TypeError where they differ."""
     found = [
-        (name, kind or "ARGV", int(index or rest), bool(rest))
-        for name, kind, index, rest in _HEADER.findall(source(stub.script()))
+        (
+            name,
+            kind or "ARGV",
+            int(index or rest),
+            each.removeprefix(_EACH) if _EACH in each else rest,
+        )
+        for name, kind, index, rest, each in _HEADER.findall(source(stub.script()))
     ]
-    wanted = [("domain", "KEYS", 1, False)]
-    for place, field in enumerate(fields(stub)[1:], start=1):
-        wanted.append((field.name, "ARGV", place, str(field.type).startswith("tuple")))
+    wanted = [("domain", "KEYS", 1, "")]
+    if issubclass(stub, Grouped):
+        wanted += [(name, "ARGV", place, "") for place, name in enumerate(stub.shared, start=1)]
+        own = ", ".join(_own_names(stub))
+        wanted.append(("calls", "ARGV", len(stub.shared) + 1, own))
+    else:
+        for place, field in enumerate(fields(stub)[1:], start=1):
+            rest = str(place) if str(field.type).startswith("tuple") else ""
+            wanted.append((field.name, "ARGV", place, rest))
     if found != wanted:
         raise TypeError(f"{stub.__name__} and {stub.script()}.lua differ: {wanted} and {found}")
 

@@ -1,5 +1,7 @@
 """The typed stubs of the scripts: one class each, its fields the script's arguments.
 
+A Grouped one is one of the calls that the script takes at a time.
+
 Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
 milliseconds; `bounds` are most messages of a pipe, most of a feed's queue, and
 most redeliveries. What a script does stands at its head, in `scripts/`.
@@ -8,7 +10,7 @@ most redeliveries. What a script does stands at its head, in `scripts/`.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from restms_cluster.scripts import Argument, Transition, check
+from restms_cluster.scripts import Argument, Grouped, Transition, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +182,27 @@ class ContentDelete(Transition):
 
 
 @dataclass(frozen=True, slots=True)
-class MessagePublish(Transition):
+class MessagePublish(Grouped):
+    shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries")
+
     feed: str
     bounds: str
     deliveries: int
     nonce: str
     once: str
     keep: int
-    messages: tuple[Argument, ...]
+    runs: tuple[Argument, ...]
+
+    @property
+    def weight(self) -> int:
+        """How many messages the request has, and a little for each run of them."""
+        return len(self.runs)
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRead(Transition):
+class MessageRead(Grouped):
     reads: ClassVar[bool] = True
+    shared: ClassVar[tuple[str, ...]] = ("embed", "idle")
 
     pipe: str
     number: int
@@ -212,7 +222,9 @@ class MessagePull(Transition):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageDelete(Transition):
+class MessageDelete(Grouped):
+    shared: ClassVar[tuple[str, ...]] = ("idle",)
+
     pipe: str
     number: int
     versions: str
@@ -243,7 +255,7 @@ class PartDelete(Transition):
 TRANSITIONS: tuple[type[Transition], ...] = tuple(
     stub
     for stub in globals().values()
-    if isinstance(stub, type) and issubclass(stub, Transition) and stub is not Transition
+    if isinstance(stub, type) and issubclass(stub, Transition) and stub not in (Transition, Grouped)
 )
 
 for _stub in TRANSITIONS:

@@ -86,7 +86,7 @@ class Broker:
         """Seconds that the script takes to publish one message."""
         carried = headers(kind, "none")
         digests = matching.carried(carried) if carried else ""
-        message = (ADDRESS[kind], "", TEXT, "", digests, "")
+        message = (ADDRESS[kind], "", digests, "", "", 1, TEXT)
         one = MessagePublish(
             bulk.DOMAIN, kind, bulk.BOUNDS, 1_000_000, "0" * 16, "", 3_600_000, message
         )

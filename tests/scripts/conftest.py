@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import redis
 
-from restms_cluster.scripts import Transition
+from restms_cluster import blobs
+from restms_cluster.model import Draft
+from restms_cluster.scripts import Argument, Transition
 from restms_cluster.transitions import (
     DomainConfigure,
     FeedCreate,
     JoinCreate,
     MessagePublish,
     PipeCreate,
+    PipeRead,
 )
 from tests.leaks import BOUNDS, check_no_leaks, run
 from tests.servers import Server, start_server
@@ -74,6 +77,29 @@ def joining(
 Posted = tuple[str | bytes, ...]
 """A message: address, message_id, blob, and maybe contents, headers, terms."""
 
+PLAIN = b"m"
+"""Stands for the blob of a message that has only an address and a message_id."""
+
+
+def stored(address: str, message_id: str) -> bytes:
+    """The blob of a message that has only these."""
+    return blobs.pack(Draft({"address": address, "message_id": message_id}))
+
+
+def listed(do: Run, pipe: str, most: int = 1000) -> list[tuple[str, str]]:
+    """The address and the message_id of each message that a pipe lists."""
+    entries = do(PipeRead("default", pipe, most, IDLE))[6]
+    numbers = [int(entry.partition(b"-")[0]) for entry, _, _ in entries]
+    assert numbers == sorted(numbers)
+    found = []
+    for _, address, more in entries:
+        if address is None:
+            properties = blobs.unpack(more)[0]
+            found.append((properties.get("address", ""), properties.get("message_id", "")))
+        else:
+            found.append((address.decode(), more.decode()))
+    return found
+
 
 def posting(
     feed: str,
@@ -84,9 +110,14 @@ def posting(
     once: str = "",
 ) -> MessagePublish:
     """The transition that publishes messages."""
-    padded = [item for one in messages for item in (*one, *("",) * (6 - len(one)))]
+    runs: list[Argument] = []
+    for one in messages:
+        address, message_id, blob, contents, headers, terms = (*one, *("",) * (6 - len(one)))
+        if blob == PLAIN:
+            blob = stored(str(address), str(message_id))
+        runs += (address, contents, headers, terms, message_id, 1, blob)
     bounds, nonce = f"{most} {queue} 5", secrets.token_hex(8)
-    return MessagePublish("default", feed, bounds, deliveries, nonce, once, 60_000, tuple(padded))
+    return MessagePublish("default", feed, bounds, deliveries, nonce, once, 60_000, tuple(runs))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.scripts.conftest import IDLE, PLAIN, Run, joining, listed, posting, secret
 
 Make = Callable[..., str]
 
@@ -55,7 +55,7 @@ def reader(do: Run) -> Make:
 
 
 def held(do: Run, pipe: str) -> list[str]:
-    return [entry[2].decode() for entry in do(PipeRead("default", pipe, 100, IDLE))[6]]
+    return [message_id for _, message_id in listed(do, pipe)]
 
 
 def read(do: Run, pipe: str, number: int) -> list[Any]:
@@ -67,11 +67,11 @@ def death(do: Run, pipe: str, number: int) -> str:
 
 
 def lasting(name: str, milliseconds: int, address: str = "") -> tuple[str, ...]:
-    return (address, name, name, "", "", f"{milliseconds} 0 -")
+    return (address, name, PLAIN, "", "", f"{milliseconds} 0 -")
 
 
 def delayed(name: str, when: str, life: str = "-") -> tuple[str, ...]:
-    return ("", name, name, "", "", f"{life} 0 {when}")
+    return ("", name, PLAIN, "", "", f"{life} 0 {when}")
 
 
 def due(do: Run) -> list[Any]:

@@ -20,7 +20,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS, run
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.scripts.conftest import IDLE, Run, joining, listed, posting, secret
 from tests.servers import Server
 
 NAMES, VALUES = st.sampled_from("abc"), st.sampled_from(["1", "2", ""])
@@ -32,7 +32,7 @@ def make(do: Run, kind: str) -> None:
 
 
 def held(do: Run, pipe: str) -> list[str]:
-    return [entry[1].decode() for entry in do(PipeRead("default", pipe, 100, IDLE))[6]]
+    return [address for address, _ in listed(do, pipe)]
 
 
 def test_fanout_routes_to_every_pipe_once(do: Run, pipe: Callable[..., str]) -> None:

@@ -241,12 +241,12 @@ def test_reading_and_acknowledging_go_on_when_memory_is_full(
     do: Run, pipe: Callable[..., str], client: "redis.Redis[bytes]"
 ) -> None:
     reader = pipe("a", news="x")
-    publish(do, "news", ("x", b"m", ""))
+    publish(do, "news", ("x", b"text", ""))
     client.config_set("maxmemory", "1")
     try:
         with pytest.raises(redis.exceptions.OutOfMemoryError):
-            publish(do, "news", ("x", b"m", ""))
-        assert read(do, reader, 1)[2] == b"m"
+            publish(do, "news", ("x", b"text", ""))
+        assert read(do, reader, 1)[2] == b"text"
         assert acknowledge(do, reader, 1) == ["ok"]
     finally:
         client.config_set("maxmemory", "0")
@@ -257,5 +257,5 @@ def test_private_feeds_route_like_public_ones(do: Run, pipe: Callable[..., str])
     assert do(FeedCreate("default", feed, "", "", "", "", "", 10))[0] == "ok"
     reader = pipe("a")
     do(joining(reader, secret("j"), feed, "x"))
-    assert publish(do, feed, ("x", b"m", "")) == ["ok", 1, 1, 0]
-    assert read(do, reader, 1)[2] == b"m"
+    assert publish(do, feed, ("x", b"text", "")) == ["ok", 1, 1, 0]
+    assert read(do, reader, 1)[2] == b"text"

@@ -36,7 +36,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import check_keys, check_no_leaks
-from tests.scripts.conftest import IDLE, joining, posting
+from tests.scripts.conftest import IDLE, joining, listed, posting
 from tests.scripts.test_works import small_run
 from tests.servers import Server, start_server
 
@@ -142,7 +142,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(DomainDue("default", "node", BOUNDS))
 
     def held(self, pipe: str) -> list[str]:
-        return [entry[2].decode() for entry in self.do(PipeRead("default", pipe, 100, IDLE))[6]]
+        return [message_id for _, message_id in listed(self.do, pipe)]
 
     def queued(self) -> list[str]:
         items = self.client.zrange("restms:{default}:index:2:queue", 0, -1)

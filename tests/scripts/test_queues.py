@@ -22,7 +22,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.scripts.conftest import IDLE, Run, joining, listed, posting, secret
 
 Make = Callable[..., str]
 
@@ -56,7 +56,7 @@ def post(do: Run, *names: str, feed: str = "work", **options: Any) -> list[Any]:
 
 
 def held(do: Run, pipe: str) -> list[str]:
-    return [entry[1].decode() for entry in do(PipeRead("default", pipe, 100, IDLE))[6]]
+    return [address for address, _ in listed(do, pipe)]
 
 
 def take(do: Run, pipe: str, number: int, pull: str = "take") -> str | None:

@@ -23,7 +23,7 @@ from restms_cluster.transitions import (
     PipeUpdate,
 )
 from tests.leaks import BOUNDS
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.scripts.conftest import IDLE, Run, joining, listed, posting, secret
 
 
 def create(do: Run, name: str, kind: str = "", most: int = 10) -> list[Any]:
@@ -190,10 +190,10 @@ def test_deleting_a_pipe_frees_all_of_it(
 def test_a_listing_is_cut_short(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a", news="x")
     do(posting("news", *[("x", "id", b"m")] * 5))
-    listed = do(PipeRead("default", reader, 3, IDLE))
-    assert [message[0].partition(b"-")[0] for message in listed[6]] == [b"1", b"2", b"3"]
-    assert listed[6][0][1:] == [b"x", b"id"]
-    assert listed[4] == b"5"
+    listing = do(PipeRead("default", reader, 3, IDLE))
+    assert [message[0].partition(b"-")[0] for message in listing[6]] == [b"1", b"2", b"3"]
+    assert listed(do, reader, 3) == [("x", "id")] * 3
+    assert listing[4] == b"5"
 
 
 def test_idle_pipes_are_collected_by_the_node_that_holds_the_lease(

@@ -6,6 +6,7 @@ empty text has no words, and a word may be empty.
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from restms_cluster.transitions import DomainConfigure, FeedCreate, JoinDelete, PipeCreate, PipeRead
 from tests.leaks import BOUNDS, run
-from tests.scripts.conftest import IDLE, joining, posting
+from tests.scripts.conftest import IDLE, joining, listed, posting
 from tests.servers import start_server
 
 INDEX = "restms:{default}:index:*"
@@ -76,7 +77,7 @@ def test_the_index_finds_what_the_reference_finds(
     wanted = [[matches(split(p), split(address)) for p in patterns] for address in addresses]
     assert answer == ["ok", 0, *(n for row in wanted for n in (sum(row), 0))]
     for place, pipe in enumerate(pipes):
-        held = [entry[1].decode() for entry in run(topics, PipeRead("default", pipe, 100, IDLE))[6]]
+        held = [address for address, _ in listed(partial(run, topics), pipe)]
         assert held == [a for a, row in zip(addresses, wanted, strict=True) if row[place]]
     for number in range(1, len(patterns) + 1):
         run(topics, JoinDelete("default", f"{number * 1000 + 1:032x}", "", "", IDLE, BOUNDS))

@@ -37,8 +37,8 @@ from restms_cluster.transitions import (
     PipeDelete,
     PipeRead,
 )
-from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks
-from tests.scripts.conftest import IDLE, joining, posting
+from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks, told
+from tests.scripts.conftest import IDLE, joining, listed, posting, stored
 from tests.servers import Server, start_server
 
 SMALL = {"LARGE": 2, "WORK_PIPES": 2, "DIRECT": 40, "CHUNK": 2}
@@ -52,8 +52,7 @@ def small_run(client: "redis.Redis[bytes]", transition: Transition) -> list[Any]
     text = LIBRARY.text(transition.script())
     for name, value in SMALL.items():
         text = re.sub(rf"^local {name} = \d+", f"local {name} = {value}", text, flags=re.MULTILINE)
-    word, *values = client.eval(text, *transition.arguments())
-    return [word.decode(), *values]
+    return told(transition, client.eval(text, *transition.arguments()))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,8 @@ class Bench:
     def post(self, feed: str, *addresses: str, most: int = 100) -> tuple[list[Any], list[str]]:
         names = [str(next(self.names)) for _ in addresses]
         messages = [
-            (address, name, name.encode()) for address, name in zip(addresses, names, strict=True)
+            (address, name, stored(address, name))
+            for address, name in zip(addresses, names, strict=True)
         ]
         return self.do(posting(feed, *messages, most=most)), names
 
@@ -119,11 +119,7 @@ class Bench:
             pass
 
     def held(self, number: int) -> list[str]:
-        entries = self.do(PipeRead("default", pipe_name(number), 1000, IDLE))[6]
-        assert [int(e[0].partition(b"-")[0]) for e in entries] == sorted(
-            int(e[0].partition(b"-")[0]) for e in entries
-        )
-        return [entry[2].decode() for entry in entries]
+        return [message_id for _, message_id in listed(self.do, pipe_name(number))]
 
     def check(self) -> None:
         check_keys(self.client)
@@ -299,10 +295,10 @@ class WorksMachine(RuleBasedStateMachine):
         pipe = pipe_name(number)
         listing = self.bench.do(PipeRead("default", pipe, 1, IDLE))
         if number in self.expected and listing[6]:
-            entry, _, name = listing[6][0]
-            oldest = int(entry.partition(b"-")[0])
+            [(_, name)] = listed(self.bench.do, pipe, 1)
+            oldest = int(listing[6][0][0].partition(b"-")[0])
             self.bench.do(MessageDelete("default", pipe, oldest, "", "", IDLE))
-            self.gone[number].append(name.decode())
+            self.gone[number].append(name)
 
     @rule(number=numbers, feed=st.sampled_from(["all", "topics"]))
     def leave(self, number: int, feed: str) -> None:
