@@ -4,7 +4,8 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
 
 from restms_cluster import blobs, contents, matching
 from restms_cluster.broker import MILLISECONDS, Broker, required
@@ -48,12 +49,8 @@ class _Alike(NamedTuple):
     terms: str
 
 
-class _Row(NamedTuple):
-    """What the script needs to know of a message."""
-
-    alike: _Alike
-    message_id: str
-    blob: bytes
+_Row: TypeAlias = tuple[_Alike, str, bytes]
+"""What the script needs to know of a message: the last two are its message_id and its blob."""
 
 
 async def publish(
@@ -70,7 +67,7 @@ async def publish(
     another request. Nothing is routed then.
     """
     steps: list[ContentStage] = []
-    rows = [_row(broker, feed, draft, steps) for draft in drafts]
+    rows = _rows(broker, feed, drafts, steps)
     deliveries = broker.limits.deliveries_per_request
     publishing = MessagePublish(
         feed.domain,
@@ -118,9 +115,23 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
             return
 
 
-def _row(broker: Broker, feed: FeedName, draft: Draft | Sealed, steps: list[ContentStage]) -> _Row:
-    if isinstance(draft, Sealed):
-        return _Row(_Alike(draft.address, "", "", ""), draft.message_id, draft.blob)
+def _rows(
+    broker: Broker, feed: FeedName, drafts: Sequence[Draft | Sealed], steps: list[ContentStage]
+) -> list[_Row]:
+    rows: list[_Row] = []
+    alike = _Alike("", "", "", "")
+    for draft in drafts:
+        if isinstance(draft, Sealed):
+            address, message_id, blob = draft
+            if address != alike.address:
+                alike = _Alike(address, "", "", "")
+            rows.append((alike, message_id, blob))
+        else:
+            rows.append(_row(broker, feed, draft, steps))
+    return rows
+
+
+def _row(broker: Broker, feed: FeedName, draft: Draft, steps: list[ContentStage]) -> _Row:
     contents = ""
     if draft.contents:
         kept = tuple([_apart(broker, feed, content, steps) for content in draft.contents])
@@ -130,22 +141,22 @@ def _row(broker: Broker, feed: FeedName, draft: Draft | Sealed, steps: list[Cont
     headers = matching.carried(draft.headers) if draft.headers else ""
     terms = "" if draft.terms is PLAIN else str(draft.terms)
     alike = _Alike(draft.address, contents, headers, terms)
-    return _Row(alike, draft.properties.get("message_id", ""), blobs.pack(draft))
+    return alike, draft.properties.get("message_id", ""), blobs.pack(draft)
 
 
 def _runs(rows: Iterable[_Row]) -> Iterator[Argument]:
     """Yield the arguments of each run of messages that are alike."""
-    for alike, group in groupby(rows, lambda row: row.alike):
+    for alike, group in groupby(rows, itemgetter(0)):
         run = list(group)
         yield from alike
         if len(run) == 1:
-            yield run[0].message_id
+            yield run[0][1]
         else:
-            ids = [row.message_id for row in run]
+            ids = [message_id for _, message_id, _ in run]
             yield json.dumps(ids) if any(ids) else ""
         yield len(run)
-        for row in run:
-            yield row.blob
+        for _, _, blob in run:
+            yield blob
 
 
 def _apart(
@@ -166,11 +177,10 @@ def _asked(key: str, drafts: Sequence[Draft | Sealed], rows: Sequence[_Row]) -> 
     if not key:
         return ""
     parts: list[bytes] = []
-    for draft, row in zip(drafts, rows, strict=True):
-        alike = row.alike
-        texts = (alike.address, row.message_id, alike.headers, alike.terms)
+    for draft, (alike, message_id, blob) in zip(drafts, rows, strict=True):
+        texts = (alike.address, message_id, alike.headers, alike.terms)
         parts += (text.encode() for text in texts)
-        parts.append(row.blob)
+        parts.append(blob)
         if isinstance(draft, Sealed):
             continue
         # A content that is put aside anew for a repeat has another name: its bytes count.

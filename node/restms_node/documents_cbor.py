@@ -13,6 +13,9 @@ import cbor2
 from restms_cluster.errors import BadRequestError
 from restms_node.trees import MAX_DEPTH, ROOT, Element, Tree, rooted, with_contents
 
+UNREADABLE = "The document is not CBOR, or has a tag or nests too deep."
+LONGER = "The document has bytes after its end."
+
 _MAP_OF_ONE = b"\xa1"
 _ARRAY_OF_ONE = b"\x81"
 _DOCUMENT = _MAP_OF_ONE + cbor2.dumps(ROOT) + _MAP_OF_ONE + cbor2.dumps("message") + _ARRAY_OF_ONE
@@ -45,20 +48,24 @@ def read(data: bytes) -> Tree:
     refused.
     """
     source = BytesIO(data)
-    decoder = cbor2.CBORDecoder(
+    try:
+        document = decoder(source).decode()
+    except cbor2.CBORDecodeError:
+        raise BadRequestError(UNREADABLE) from None
+    if source.tell() != len(data):
+        raise BadRequestError(LONGER)
+    return rooted(document)
+
+
+def decoder(source: BytesIO) -> cbor2.CBORDecoder:
+    """Return what decodes one item after the other, as strictly as a document is read."""
+    return cbor2.CBORDecoder(
         source,
         max_depth=MAX_DEPTH,
         allow_duplicate_keys=False,
         strict_hashable_types=True,
         semantic_decoders=_NO_TAGS,
     )
-    try:
-        document = decoder.decode()
-    except cbor2.CBORDecodeError:
-        raise BadRequestError("The document is not CBOR, or has a tag or nests too deep.") from None
-    if source.tell() != len(data):
-        raise BadRequestError("The document has bytes after its end.")
-    return rooted(document)
 
 
 def write(tree: Tree) -> bytes:

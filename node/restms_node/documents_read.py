@@ -17,7 +17,9 @@ from restms_node.negotiation import mime_type
 from restms_node.trees import Element, Tree
 
 _PROPERTIES = frozenset(PROPERTIES)
-_TERMS = frozenset((*DELAYS, "expiration", "priority"))
+TERMS = frozenset((*DELAYS, "expiration", "priority"))
+"""The attributes of a message that ask for more than to be routed and carried."""
+
 _TEXT = "text/plain"
 _OCTETS = "application/octet-stream"
 
@@ -196,7 +198,7 @@ def _message(element: Element, limits: Limits) -> MessageDraft:
         properties,
         _headers(element, limits) if "header" in element else (),
         tuple([_content(content, limits) for content in contents]),
-        PLAIN if _TERMS.isdisjoint(element) else read_terms(element),
+        PLAIN if TERMS.isdisjoint(element) else read_terms(element),
     )
 
 

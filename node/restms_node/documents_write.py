@@ -77,12 +77,14 @@ def message_tree(message: Message, uris: Uris) -> Tree:
 
 def routed_tree(routed: Iterable[Routed]) -> Tree:
     """Describe what became of each posted message (3/Defaults)."""
-    return {
-        "message": [
-            {"count": str(one.count), **_given(full=str(one.full) if one.full else "")}
-            for one in routed
-        ]
-    }
+    elements: list[Element] = []
+    last = None
+    for one in routed:
+        if one is not last:  # most fare as the one before
+            element = {"count": str(one.count), **_given(full=str(one.full) if one.full else "")}
+            last = one
+        elements.append(element)
+    return {"message": elements}
 
 
 def _given(**attributes: str) -> Element:

@@ -5,10 +5,10 @@ from typing import Literal
 
 from restms_cluster import contents, feeds, messages
 from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
-from restms_cluster.model import Draft, Embedded, Routed, Staged
+from restms_cluster.model import Draft, Embedded, Routed, Sealed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents
-from restms_node.bodies import posted
+from restms_node.bodies import posted, posted_messages
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose, content_representation, mime_type
@@ -74,7 +74,7 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
 async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
     representation = choose(request.header("accept"))
-    drafts = documents.message_post(posted(request), node.settings.limits)
+    drafts = posted_messages(request, node.settings.limits)
     receipt = await messages.publish(
         node.broker, feed, [_draft(request, draft) for draft in drafts], _key(request)
     )
@@ -108,7 +108,9 @@ def _full(routed: Sequence[Routed]) -> tuple[tuple[str, str], ...]:
     return (("RestMS-Full", str(full)),) if full else ()
 
 
-def _draft(request: Request, draft: documents.MessageDraft) -> Draft:
+def _draft(request: Request, draft: documents.MessageDraft | Sealed) -> Draft | Sealed:
+    if isinstance(draft, Sealed):
+        return draft
     resolved = tuple(
         content if isinstance(content, Embedded) else Staged(_staged(request, content))
         for content in draft.contents
