@@ -16,6 +16,9 @@ local at = calls
 while at <= #ARGV do
   replies[#replies + 1] = publish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, at + 4 + ARGV[at + 4])
   at = at + 5 + ARGV[at + 4]
+  if letters[1] or next(stirred) then
+    settle_and_ring(domain) -- what the next request finds is what it would find alone
+  end
 end
 settle_and_ring(domain)
 return replies

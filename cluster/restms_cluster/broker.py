@@ -1,8 +1,10 @@
 """What the operations on nouns share: the scripts, the limits, the configured domains."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError
@@ -39,6 +41,7 @@ class Broker:
     domains: Mapping[str, ConfiguredDomain]
     limits: Limits
     node: str
+    _count: Iterator[int] = field(default_factory=count, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
         """Run one script in one round trip; a grouped one together with others' calls.
@@ -79,12 +82,12 @@ class Broker:
             if isinstance(reply, RedisError):
                 raise _broken(reply)
 
-    @property
+    @cached_property
     def idle(self) -> int:
         """How long a pipe may stay unused, in milliseconds."""
         return int(self.limits.idle_seconds * MILLISECONDS)
 
-    @property
+    @cached_property
     def bounds(self) -> str:
         """What the scripts that move messages must know of the limits."""
         limits = self.limits
@@ -95,6 +98,10 @@ class Broker:
         return await self.connection.call_grouped(
             head, transition.call(), transition.weight, retry=transition.reads
         )
+
+    def nonce(self) -> str:
+        """Return what no call of any node was given before."""
+        return f"{self.node}{next(self._count):x}"
 
     def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
         digest = self.library.digest(transition.script())

@@ -75,6 +75,17 @@ def pack(*args: Argument) -> bytes:
     return packed
 
 
+def pack_arguments(*args: Argument) -> bytes:
+    """Return arguments as they go over the link within a command that pack_count begins."""
+    packed = pack(*args)
+    return packed[packed.index(b"\r\n") + 2 :]
+
+
+def pack_count(count: int) -> bytes:
+    """Return the beginning of a command of so many arguments, its name counted."""
+    return b"*%d\r\n" % count
+
+
 def error_reply(text: str) -> ResponseError | StateUnavailableError:
     """Turn an error reply into the exception that means it."""
     word = text.partition(" ")[0]

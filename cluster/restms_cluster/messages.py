@@ -1,7 +1,6 @@
 """Messages: published to a feed, acknowledged by deleting them from a pipe."""
 
 import json
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -74,7 +73,7 @@ async def publish(
         feed.key,
         broker.bounds,
         deliveries,
-        secrets.token_hex(8),
+        broker.nonce(),
         _asked(key, drafts, rows),
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),

@@ -13,7 +13,7 @@ and a number, a delivered content its message's and a number.
 
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
@@ -77,15 +77,15 @@ class Token:
 
     def message(self, number: int) -> Self:
         """Return the token of this pipe's message of that number."""
-        return replace(self, number=number)
+        return type(self)(self.kind, self.secret, self.domain, number)
 
     def part(self, content: int) -> Self:
         """Return the token of this message's content of that number, from 1."""
-        return replace(self, content=content)
+        return type(self)(self.kind, self.secret, self.domain, self.number, content)
 
     def pipe(self) -> Self:
         """Return the token of the pipe that holds this message or content."""
-        return replace(self, number=None, content=None)
+        return type(self)(self.kind, self.secret, self.domain)
 
     def __str__(self) -> str:
         """Return the token as it stands in a URI."""

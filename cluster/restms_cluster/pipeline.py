@@ -24,7 +24,8 @@ from restms_cluster.link import (
     DemotedError,
     Link,
     LostError,
-    pack,
+    pack_arguments,
+    pack_count,
     until_lost,
 )
 
@@ -59,8 +60,9 @@ class _Group:
     """The calls of several callers in one command, whose answer has a part for each."""
 
     __slots__ = (
-        "_arguments",
+        "_length",
         "_open",
+        "_pieces",
         "answers",
         "count",
         "error",
@@ -78,21 +80,23 @@ class _Group:
         self.error: StateUnavailableError | None = None
         self.since = trio.current_time()
         self.tasks: list[trio.lowlevel.Task | None] = []
-        self._arguments: list[Argument] = []
+        self._length = len(head)
+        self._pieces = [pack_arguments(*head)]
         self._open = groups
         groups[head] = self
 
-    def add(self, call: Sequence[Argument], weight: int) -> int:
-        """Take one more call in; return its place among the answers."""
+    def add(self, packed: bytes, length: int, weight: int) -> int:
+        """Take one more call in, of so many arguments; return its place among the answers."""
         self.weight += weight
-        self._arguments += call
+        self._length += length
+        self._pieces.append(packed)
         self.tasks.append(trio.lowlevel.current_task())
         return len(self.tasks) - 1
 
     def packed(self) -> bytes:
         if self._open.get(self.head) is self:
             del self._open[self.head]
-        return pack(*self.head, *self._arguments)
+        return pack_count(self._length) + b"".join(self._pieces)
 
     def abandon(self, place: int, _: Any) -> trio.lowlevel.Abort:
         self.tasks[place] = None
@@ -139,12 +143,13 @@ class Pipeline:
         The command is the head and then all calls; its answer is a list with
         a part for each. Raises as `request` does.
         """
+        packed = pack_arguments(*call)  # what cannot be packed must not harm the others
         group = self._groups.get(head)
         if group is None or group.weight + weight > HEAVIEST:
             group = _Group(head, self._groups)
             self._waiting.append(group)
             self._link.post(group)
-        place = group.add(call, weight)
+        place = group.add(packed, len(call), weight)
         await trio.lowlevel.wait_task_rescheduled(partial(group.abandon, place))
         if group.error is not None:
             # Each caller gets an error of its own, for each adds its own traceback.

@@ -18,7 +18,7 @@ from restms_cluster.address import Address
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import StartError, StateUnavailableError
 from restms_cluster.link import Link, LostError, pack
-from restms_cluster.pipeline import Pipeline
+from restms_cluster.pipeline import HEAVIEST, Pipeline
 from tests.servers import Server, start_server
 from tests.waiting import SECONDS, until
 
@@ -109,17 +109,107 @@ async def test_calls_of_many_tasks_are_sent_together(connection: Connection) -> 
     assert connection.round_trips == 100
 
 
+async def test_calls_with_the_same_head_travel_as_one_command(connection: Connection) -> None:
+    for number in range(10):
+        await connection.call("SET", f"key-{number}", number)
+    pipeline = connection._pipeline
+    assert pipeline is not None
+    packets: list[bytes] = []
+    send = pipeline._link.send
+
+    async def record(data: bytes) -> None:
+        packets.append(data)
+        await send(data)
+
+    pipeline._link.send = record  # type: ignore[method-assign]
+    found: dict[int, Any] = {}
+
+    async def get(number: int) -> None:
+        found[number] = await connection.call_grouped(("MGET",), [f"key-{number}"], 1)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(get, number)
+    assert found == {number: b"%d" % number for number in range(10)}
+    assert b"".join(packets).count(b"MGET") == 1
+
+
+async def test_a_group_weighs_only_so_much(connection: Connection, server: Server) -> None:
+    async def get() -> None:
+        assert await connection.call_grouped(("MGET",), ["key"], HEAVIEST // 2) is None
+
+    with server.client() as client:
+        client.config_resetstat()
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(get)
+        assert client.info("commandstats")["cmdstat_mget"]["calls"] == 5
+
+
+async def test_all_of_a_group_get_its_error(connection: Connection) -> None:
+    errors = []
+
+    async def run() -> None:
+        errors.append(await connection.call_grouped(("EVALSHA", "0" * 40, 0), ["a"], 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        nursery.start_soon(run)
+    assert [type(error) for error in errors] == [NoScriptError, NoScriptError]
+
+
+async def test_what_cannot_be_packed_harms_nobody_in_its_group(connection: Connection) -> None:
+    async def fail() -> None:
+        with pytest.raises(UnicodeEncodeError):
+            await connection.call_grouped(("MGET",), ["\ud800"], 1)
+
+    async def get() -> None:
+        assert await connection.call_grouped(("MGET",), ["key"], 1) is None
+
+    async with trio.open_nursery() as nursery:
+        for call in (get, fail, get):
+            nursery.start_soon(call)
+
+
+async def test_a_lost_link_fails_a_group_and_reads_are_tried_once_more(
+    connection: Connection, server: Server
+) -> None:
+    outcomes: list[Any] = []
+
+    async def pop(retry: bool) -> None:
+        try:  # the last argument is how long to wait, those before are keys
+            call = connection.call_grouped(("BLPOP", "other"), ["list", 0], 1, retry=retry)
+            outcomes.append(await call)
+        except LostError as error:
+            outcomes.append(error)
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pop, False)
+            nursery.start_soon(pop, False)
+
+    await hang(connection, server, both)
+    assert [type(outcome) for outcome in outcomes] == [LostError, LostError]
+    assert outcomes[0] is not outcomes[1]
+    assert await connection.call("LPOP", "list") == b"value"
+    await hang(connection, server, partial(pop, True))
+    assert outcomes[2] == b"list"  # the first part of the answer
+
+
 # --- order and cancellation ----------------------------------------------------------------
 
 
 async def echo_server(stream: trio.abc.Stream, chunk: int) -> None:
-    """Answer each ECHO, `chunk` bytes at a time with other tasks running in between."""
+    """Answer each ECHO, and each word of ECHOES, `chunk` bytes at a time, others in between."""
     reader = hiredis.Reader()
     async for data in stream:
         reader.feed(bytes(data))
         answer = b""
         while (command := reader.gets()) is not False:
-            answer += b"$%d\r\n%s\r\n" % (len(command[1]), command[1])
+            words = command[1:]
+            if command[0] == b"ECHOES":
+                answer += b"*%d\r\n" % len(words)
+            answer += b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
         for start in range(0, len(answer), chunk):
             await stream.send_all(answer[start : start + chunk])
             await trio.lowlevel.checkpoint()
@@ -128,7 +218,7 @@ async def echo_server(stream: trio.abc.Stream, chunk: int) -> None:
 CALLERS = st.lists(
     st.tuples(
         st.integers(0, 6),  # steps before the call
-        st.integers(1, 3),  # commands in the call
+        st.integers(0, 3),  # commands in the call; none for one that travels with others
         st.none() | st.integers(0, 12),  # steps after which it is cancelled
     ),
     min_size=1,
@@ -156,9 +246,12 @@ def test_cancelled_callers_never_change_the_others_answers(
         async with trio.open_nursery() as nursery:
             if end is not None:
                 nursery.start_soon(cancel, nursery.cancel_scope, end)
-            data = b"".join(pack("ECHO", word) for word in words)
-            replies = await pipeline.request(data, count)
-            assert replies == [word.encode() for word in words]
+            if count:
+                data = b"".join(pack("ECHO", word) for word in words)
+                replies = await pipeline.request(data, count)
+                assert replies == [word.encode() for word in words]
+            else:
+                assert await pipeline.join(("ECHOES",), [number], 400) == b"%d" % number
             answered.add(number)
             nursery.cancel_scope.cancel()
 
