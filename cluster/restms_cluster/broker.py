@@ -19,6 +19,8 @@ from restms_cluster.transitions import TRANSITIONS
 
 MILLISECONDS = 1000
 
+_OUTCOMES = {outcome.encode(): outcome for outcome in Outcome}
+
 _log = logging.getLogger("restms.broker")
 
 
@@ -132,4 +134,4 @@ def _broken(reply: RedisError) -> BrokenStateError:
 def _answer(reply: Any) -> Answer:
     if isinstance(reply, RedisError):
         raise _broken(reply)
-    return Answer(Outcome(reply[0].decode()), reply[1:])
+    return Answer(_OUTCOMES[reply[0]], reply[1:])

@@ -7,9 +7,8 @@ that is safe even for a write.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import trio
 from redis.exceptions import ResponseError
@@ -19,8 +18,6 @@ from restms_cluster.dialer import Dialer
 from restms_cluster.errors import StartError, StateUnavailableError
 from restms_cluster.link import Answer, Argument, Link, LostError, Reply, pack
 from restms_cluster.pipeline import Head, Pipeline
-
-T = TypeVar("T")
 
 OLDEST_REDIS = (7, 0)
 
@@ -100,7 +97,17 @@ class Connection:
         `weight` is how much work it is, see Pipeline.join. Raises
         StateUnavailableError as `call` does; returns other error replies.
         """
-        answer = await self._with_pipeline(lambda line: line.join(head, call, weight), retry=retry)
+        # The path of most messages: written out, for each step in between costs.
+        pipeline = self._pipeline or await self._wait_attached()
+        self.round_trips += 1
+        try:
+            answer = await pipeline.join(head, call, weight)
+        except LostError:
+            if not retry:
+                raise
+            pipeline = await self._wait_attached()
+            self.round_trips += 1
+            answer = await pipeline.join(head, call, weight)
         if isinstance(answer, StateUnavailableError):
             raise type(answer)(answer.text)
         return answer
@@ -144,19 +151,16 @@ class Connection:
         return cause
 
     async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:
-        return await self._with_pipeline(lambda line: line.request(data, count), retry=retry)
-
-    async def _with_pipeline(self, ask: Callable[[Pipeline], Awaitable[T]], *, retry: bool) -> T:
         pipeline = self._pipeline or await self._wait_attached()
         self.round_trips += 1
         try:
-            return await ask(pipeline)
+            return await pipeline.request(data, count)
         except LostError:
             if not retry:
                 raise
         pipeline = await self._wait_attached()
         self.round_trips += 1
-        return await ask(pipeline)
+        return await pipeline.request(data, count)
 
     async def _wait_attached(self) -> Pipeline:
         with trio.move_on_after(self._patience):

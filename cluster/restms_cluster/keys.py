@@ -8,6 +8,7 @@ it waits on. `docs/redis.md` explains the same table in words.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from restms_cluster.names import FeedName, Token
 
@@ -66,6 +67,7 @@ KEYS = (
 )
 
 
+@lru_cache(maxsize=1024)
 def domain_key(domain: str) -> str:
     """Return the key of a domain, which all its other keys start with."""
     return f"{PREFIX}{{{domain}}}"

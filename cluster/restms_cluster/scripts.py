@@ -10,12 +10,13 @@ every profile in use, with what it needs around it.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar, TypeAlias
+from operator import attrgetter
+from typing import Any, ClassVar, TypeAlias
 
 from restms_cluster.keys import domain_key
 
@@ -97,18 +98,17 @@ class Grouped(Transition):
 
     def head(self) -> tuple[Argument, ...]:
         """Return what the calls of a group share: the key count, the key, the arguments."""
-        return (1, domain_key(self.domain), *[getattr(self, name) for name in self.shared])
+        head, _ = _getters(type(self))
+        return (1, domain_key(self.domain), *head(self))
 
     def call(self) -> list[Argument]:
-        """Return what is this call's own; a tuple has its length before it."""
-        values: list[Argument] = []
-        for name in _own_names(type(self)):
-            value = getattr(self, name)
-            if isinstance(value, tuple):
-                values.append(len(value))
-                values.extend(value)
-            else:
-                values.append(value)
+        """Return what is this call's own; a last field that is a tuple has its length before it."""
+        _, own = _getters(type(self))
+        values = list(own(self))
+        if isinstance(values[-1], tuple):
+            rest = values.pop()
+            values.append(len(rest))
+            values.extend(rest)
         return values
 
     def arguments(self) -> list[Argument]:
@@ -125,13 +125,27 @@ def _argument_names(stub: type[Transition]) -> tuple[str, ...]:
     return _names[stub]
 
 
-_own: dict[type[Grouped], tuple[str, ...]] = {}
+Getter: TypeAlias = Callable[[Grouped], tuple[Any, ...]]
+
+_getters_of: dict[type[Grouped], tuple[Getter, Getter]] = {}
 
 
 def _own_names(stub: type[Grouped]) -> tuple[str, ...]:
-    if stub not in _own:
-        _own[stub] = tuple(name for name in _argument_names(stub) if name not in stub.shared)
-    return _own[stub]
+    return tuple(name for name in _argument_names(stub) if name not in stub.shared)
+
+
+def _getters(stub: type[Grouped]) -> tuple[Getter, Getter]:
+    """Return what gets the shared fields of a call, and its own."""
+    found = _getters_of.get(stub)
+    if found is None:
+        found = _getter(*stub.shared), _getter(*_own_names(stub))
+        _getters_of[stub] = found
+    return found
+
+
+def _getter(*names: str) -> Getter:
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda call: (get(call),)
 
 
 @cache
