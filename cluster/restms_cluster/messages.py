@@ -131,12 +131,13 @@ def _rows(
 
 
 def _row(broker: Broker, feed: FeedName, draft: Draft, steps: list[ContentStage]) -> _Row:
-    contents = ""
-    if draft.contents:
-        kept = tuple([_apart(broker, feed, content, steps) for content in draft.contents])
-        staged = [_secret(feed, content) for content in kept]
-        contents = " ".join(staged) if any(word != "-" for word in staged) else ""
-        draft = Draft(draft.properties, draft.headers, kept, draft.terms)
+    contents, most = "", broker.limits.embed_bytes
+    for content in draft.contents:
+        if isinstance(content, Staged) or content.size > most:
+            kept = tuple([_apart(broker, feed, content, steps) for content in draft.contents])
+            contents = " ".join([_secret(feed, content) for content in kept])
+            draft = Draft(draft.properties, draft.headers, kept, draft.terms)
+            break
     headers = matching.carried(draft.headers) if draft.headers else ""
     terms = "" if draft.terms is PLAIN else str(draft.terms)
     alike = _Alike(draft.address, contents, headers, terms)
@@ -162,13 +163,10 @@ def _apart(
     broker: Broker, feed: FeedName, content: Embedded | Staged, steps: list[ContentStage]
 ) -> Embedded | Staged:
     """Stage an embedded content that is too large for a blob, ahead of its message."""
-    if isinstance(content, Staged):
-        return content
-    data = content.data
-    if len(data) <= broker.limits.embed_bytes:
+    if isinstance(content, Staged) or content.size <= broker.limits.embed_bytes:
         return content
     token = Token.new(Kind.CONTENT, feed.domain)
-    steps.append(contents.staging(broker, feed, token, content.type, data))
+    steps.append(contents.staging(broker, feed, token, content.type, content.data))
     return Staged(token)
 
 

@@ -117,6 +117,12 @@ class Embedded:
         """The content's bytes; text is UTF-8."""
         return self.value.encode() if isinstance(self.value, str) else self.value
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        value = self.value
+        return len(value) if isinstance(value, bytes) or value.isascii() else len(value.encode())
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:

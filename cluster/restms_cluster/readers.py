@@ -145,5 +145,5 @@ def _stored(part: Sequence[Any], token: Token) -> Embedded | Stored:
 
 
 def _within(content: Embedded, token: Token, embed: int) -> Embedded | Stored:
-    size = len(content.data)
+    size = content.size
     return content if size <= embed else Stored(token, content.type, size)

@@ -51,6 +51,11 @@ class Outcome(StrEnum):
     HELD = "held"
 
 
+@cache
+def _script_name(stub: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", stub).lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
     """A call of one script. Subclasses have the script's arguments as fields.
@@ -67,7 +72,7 @@ class Transition:
     @classmethod
     def script(cls) -> str:
         """Return the script's name: message_publish for MessagePublish."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        return _script_name(cls.__name__)
 
     def arguments(self) -> list[Argument]:
         """Return what follows the script in EVALSHA: the key count, the key, the arguments."""
