@@ -6,7 +6,7 @@ gets as an Answer, so the protocol is spoken the same way through all of them.
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
 import trio
@@ -73,4 +73,4 @@ class Answer:
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""
-        return replace(self, headers=(*self.headers, *headers))
+        return type(self)(self.status, (*self.headers, *headers), self.body, self.stream)

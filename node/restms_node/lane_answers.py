@@ -1,9 +1,8 @@
 """The bytes of an answer: as Hypercorn writes it, in one piece."""
 
 import time
-from email.utils import formatdate
-from functools import lru_cache
 
+from restms_node.conditions import date_of
 from restms_node.exchange import Answer
 from restms_node.front import ALWAYS, NO_BODY
 
@@ -17,11 +16,6 @@ def written(answer: Answer, *, close: bool) -> bytes:
     last = "connection: close\r\n" if close else ""
     head = (
         f"HTTP/1.1 {answer.status} \r\n{lines}{_ALWAYS}{length}"
-        f"date: {_date(int(time.time()))}\r\n{last}\r\n"
+        f"date: {date_of(int(time.time()))}\r\n{last}\r\n"
     )
     return head.encode("latin-1") + answer.body
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)

@@ -44,6 +44,7 @@ _ELSEWHERE = frozenset(
 )
 """Headers whose meaning only the whole server knows."""
 
+_ANY_LINE = b"GET / HTTP/1.1\r\n"  # what the parser wants before the headers
 _KEPT_BYTES = 1024
 _KEPT_HEADS = 256
 
@@ -76,8 +77,9 @@ class Heads:
             rb"(GET|POST|DELETE) ((?:%s)?%s)(?:\?(%s))? HTTP/1\.1\r\n"
             % (re.escape(prefix.encode()), _PATH, _QUERY)
         )
-        # Who publishes sends the same head again and again.
+        # Who publishes sends the same head again and again; who reads, the same but its first line.
         self._kept = lru_cache(maxsize=_KEPT_HEADS)(self._read)
+        self._kept_headers = lru_cache(maxsize=_KEPT_HEADS)(_headers)
 
     def may_begin(self, data: bytes) -> bool:
         """Tell whether the head that begins so can become one of the lane's.
@@ -106,7 +108,8 @@ class Heads:
         if line is None or len(data) > HEAD_BYTES:
             return None
         method, path, query = line[1].decode(), line[2].decode(), (line[3] or b"").decode()
-        headers = _headers(data)
+        lines = data[line.end() :]
+        headers = _headers(lines) if len(lines) > _KEPT_BYTES else self._kept_headers(lines)
         if headers is None or not _ELSEWHERE.isdisjoint(headers):
             return None
         connection = headers.get("connection", "keep-alive").lower()
@@ -166,8 +169,8 @@ class _Lines:
         self.found[key] = f"{self.found[key]}, {text}" if key in self.found else text
 
 
-def _headers(data: bytes) -> dict[str, str] | None:
-    """Return the headers; None where the client wants another protocol.
+def _headers(data: bytes) -> Mapping[str, str] | None:
+    """Return the headers that these lines hold; None where the client wants another protocol.
 
     llhttp refuses what could be read in two ways: bare CR or LF, folded lines,
     blanks before a colon, control characters, and lengths that are doubled,
@@ -175,7 +178,7 @@ def _headers(data: bytes) -> dict[str, str] | None:
     """
     lines = _Lines()
     try:
-        HttpRequestParser(lines).feed_data(data)
+        HttpRequestParser(lines).feed_data(_ANY_LINE + data)
     except HttpParserUpgrade:
         return None
     except HttpParserError:
