@@ -20,7 +20,7 @@ from werkzeug.exceptions import HTTPException
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
-from restms_node.front import base_uri, shortened
+from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
 from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.node import Node
@@ -29,12 +29,7 @@ from restms_node.routes import body_limit, dispatch, streamed
 from restms_node.uris import Uris
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-ALWAYS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),  # the address of a page may be a capability
-)
 SAFE = ("GET", "HEAD", "OPTIONS")
-NO_BODY = (204, 304)
 READ_AWAY_BYTES = 64 * 1024 * 1024
 
 _log = logging.getLogger("restms.app")
@@ -98,20 +93,20 @@ async def received(node: Node, raw: QuartRequest) -> Request:
         key = name.lower()
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
-    path = raw.path
+    path, query = raw.path, raw.query_string.decode("latin-1")
     if raw.method in SAFE:
-        return Request(raw.method, path, headers, uris)
+        return Request(raw.method, path, headers, uris, query=query)
     target, content_type = uris.target(path), headers.get("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
         stream = body_stream(raw, limit, node.settings.body_seconds)
-        return Request(raw.method, path, headers, uris, stream=stream)
+        return Request(raw.method, path, headers, uris, stream=stream, query=query)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
-    return Request(raw.method, path, headers, uris, body)
+    return Request(raw.method, path, headers, uris, body, query=query)
 
 
 async def read_body(raw: QuartRequest, limit: int) -> bytes:

@@ -59,6 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
         (limits if option.is_limit else server).add_argument(
             option.flag, dest=option.name, metavar=option.kind.metavar, help=_help(option)
         )
+    server.add_argument(
+        "--no-lane", dest="lane", action="store_const", const="off", help="the same as --lane off"
+    )
     return parser
 
 

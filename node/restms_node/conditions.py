@@ -8,6 +8,7 @@ are read in linear time; several lines of one come joined by commas.
 import re
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 
 from restms_cluster.errors import BadRequestError
 from restms_cluster.model import Condition
@@ -45,7 +46,13 @@ def version_of(tag: str) -> int | None:
 
 def http_date(version: int) -> str:
     """Return a version's date, as Last-Modified has it."""
-    return formatdate(version // _SECOND, usegmt=True)
+    return date_of(version // _SECOND)
+
+
+@lru_cache(maxsize=64)
+def date_of(second: int) -> str:
+    """Return a second since the epoch as an HTTP date."""
+    return formatdate(second, usegmt=True)
 
 
 def parse_date(text: str) -> int | None:

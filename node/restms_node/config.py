@@ -117,6 +117,11 @@ class Settings:
     extra_profiles: tuple[str, ...] = _option(
         values.MODULES, (), "modules of profiles that do not come with the server"
     )
+    lane: bool = _option(
+        values.SWITCH,
+        True,  # noqa: FBT003, a default like the others
+        "whether the usual requests for messages take the short way past the web framework",
+    )
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
@@ -210,6 +215,8 @@ def _default(item: Field[Any]) -> str:
     if item.default_factory is not MISSING:
         return str(item.default_factory())
     value = item.default
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

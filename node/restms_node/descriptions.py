@@ -59,7 +59,7 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
     waits = when_none_match is not None or when_modified_after is not None
     if waits:
         seconds = node.wait_seconds(request)
-        found = await node.waits.until(description.hints, changed, seconds)
+        found = await node.waits.until(description.hints, changed, seconds, watched=request.watched)
         if found is None:
             return waited(seconds)
         resource = found

@@ -10,7 +10,6 @@ refusing the DTD refuses them too.
 
 import base64
 import re
-from collections.abc import Iterator
 from typing import Any
 from xml.parsers import expat
 
@@ -40,7 +39,8 @@ def read(data: bytes) -> Tree:
     reader = _Reader()
     parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
     parser.buffer_text = True
-    parser.buffer_size = _PIECE
+    if len(data) > parser.buffer_size:
+        parser.buffer_size = _PIECE
     parser.StartDoctypeDeclHandler = _refuse_dtd
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
@@ -59,7 +59,7 @@ def write(tree: Tree) -> bytes:
     pieces = ['<?xml version="1.0" encoding="UTF-8"?>\n', f'<{ROOT} xmlns="{NAMESPACE}">\n']
     for name, elements in tree.items():
         for element in elements:
-            pieces += _written(name, element, "  ")
+            _write(pieces, name, element, "  ")
     pieces.append(f"</{ROOT}>\n")
     return "".join(pieces).encode()
 
@@ -120,26 +120,24 @@ def _refuse_dtd(*_: Any) -> None:
     raise BadRequestError("The document has a DTD, which is not accepted.")
 
 
-def _written(name: str, element: Element, indent: str) -> Iterator[str]:
-    attributes, children, text = [], [], ""
-    items = _content(element) if name == "content" else element
-    for key, value in items.items():
+def _write(pieces: list[str], name: str, element: Element, indent: str) -> None:
+    head, children, text = f"{indent}<{name}", [], ""
+    for key, value in (_content(element) if name == "content" else element).items():
         if isinstance(value, list):
             children += [(key, child) for child in value]
         elif key == "value" and name == "content":
             text = value
         else:
-            attributes.append(f' {key}="{_attribute(value)}"')
-    head = f"{indent}<{name}{''.join(attributes)}"
+            head += f' {key}="{_attribute(value)}"'
     if children:
-        yield f"{head}>\n"
+        pieces.append(f"{head}>\n")
         for key, child in children:
-            yield from _written(key, child, indent + "  ")
-        yield f"{indent}</{name}>\n"
+            _write(pieces, key, child, indent + "  ")
+        pieces.append(f"{indent}</{name}>\n")
     elif text:
-        yield f"{head}>{_text(text)}</{name}>\n"
+        pieces.append(f"{head}>{_text(text)}</{name}>\n")
     else:
-        yield f"{head}/>\n"
+        pieces.append(f"{head}/>\n")
 
 
 def _content(content: Element) -> Element:

@@ -5,9 +5,11 @@ gets as an Answer, so the protocol is spoken the same way through all of them.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from typing import Self, TypeAlias
+
+import trio
 
 from restms_cluster.model import Condition
 from restms_node.conditions import condition
@@ -19,6 +21,9 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 Stream: TypeAlias = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """What opens a body that is sent as it comes; it is closed however the sending ends."""
 
+Watched: TypeAlias = Callable[[trio.CancelScope], AbstractContextManager[object]]
+"""What is open while a request waits: its front cancels the scope when the client has gone."""
+
 NO_STORE = ("Cache-Control", "no-store")
 
 
@@ -29,15 +34,18 @@ class Request:
     Header names are in lower case; a header that came in several lines has
     them joined by commas (RFC 9110 5.3). `stream` yields a body as it comes,
     once, no faster than it is asked for; it raises TooLargeError beyond the
-    body's limit and BadRequestError where nothing comes for too long.
+    body's limit and BadRequestError where nothing comes for too long. `query`
+    is what came after the question mark, as it came.
     """
 
     method: str
     path: str
+    query: str = field(default="", kw_only=True)
     headers: Mapping[str, str]
     uris: Uris
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
+    watched: Watched = nullcontext
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
@@ -65,4 +73,4 @@ class Answer:
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""
-        return replace(self, headers=(*self.headers, *headers))
+        return type(self)(self.status, (*self.headers, *headers), self.body, self.stream)

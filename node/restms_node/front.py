@@ -2,11 +2,20 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
 from restms_cluster.errors import BadRequestError
 from restms_node.config import Settings
+
+ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),  # the address of a page may be a capability
+)
+"""The headers that every answer has."""
+
+NO_BODY = (204, 304)
 
 _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
@@ -35,9 +44,19 @@ def base_uri(settings: Settings, scope: Mapping[str, Any], headers: Mapping[str,
         host, port = scope["server"] or ("localhost", None)
         host = f"[{host}]" if ":" in host else host
         authority = f"{host}:{port}" if port else host
-    if _AUTHORITY.fullmatch(authority) is None:
+    return _base(scheme, authority)
+
+
+@lru_cache(maxsize=128)
+def _base(scheme: str, authority: str) -> str:
+    if not is_authority(authority):
         raise BadRequestError("The Host header is not a host name and port.")
     return f"{scheme}://{authority}"
+
+
+def is_authority(text: str) -> bool:
+    """Tell whether a text is a host, perhaps with a port."""
+    return _AUTHORITY.fullmatch(text) is not None
 
 
 def shortened(path: str) -> str:

@@ -7,6 +7,7 @@ name come joined by commas.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from restms_cluster.errors import BadRequestError, UnsupportedTypeError
 from restms_node.representations import REPRESENTATIONS, Representation, find
@@ -14,6 +15,7 @@ from restms_node.representations import REPRESENTATIONS, Representation, find
 MAX_WAIT = 10**6
 """The longest wait, in seconds, that a preference can mean."""
 
+_KEPT = 128  # clients send the same few values again and again
 _TYPE_LENGTH = 255
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RANGE = re.compile(rf"(\*|{_WORD}/{_WORD})[ \t]*")
@@ -55,6 +57,7 @@ class _Accepted:
         return self.type in {"*", kind} and self.subtype in {"*", subtype}
 
 
+@lru_cache(maxsize=_KEPT)
 def choose(accept: str | None) -> Representation:
     """Return the representation that the client likes best (RFC 9110 12.5.1).
 
@@ -88,6 +91,7 @@ def choose(accept: str | None) -> Representation:
     return chosen
 
 
+@lru_cache(maxsize=_KEPT)
 def content_representation(content_type: str | None) -> Representation | None:
     """Return the representation that a request's body is in; None if it is no document.
 
@@ -122,6 +126,7 @@ def is_text(content_type: str) -> bool:
     return _charset(parameters) in _CHARSETS
 
 
+@lru_cache(maxsize=_KEPT)
 def parse_prefer(values: str | None) -> Prefer:
     """Return the preferences that the server knows; of one given twice, the first counts."""
     if not values:

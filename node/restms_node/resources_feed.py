@@ -1,6 +1,7 @@
 """The feed: POST publishes messages or stages a content; GET, PUT and DELETE work on the feed."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from restms_cluster import contents, feeds, messages
@@ -13,6 +14,7 @@ from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
+from restms_node.representations import Representation
 
 OCTETS = "application/octet-stream"
 KEY_LENGTH = 255
@@ -81,10 +83,22 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     if request.prefer.minimal:
         answer = Answer(200, (("Preference-Applied", "return=minimal"),))
     elif receipt.counted:
-        answer = document(200, representation, documents.routed_tree(receipt.routed))
+        answer = _counts(representation, receipt.routed)
     else:
         answer = Answer(200)  # 4/AMQP9: an empty document
     return answer.having(NO_STORE, *_full(receipt.routed))
+
+
+def _counts(representation: Representation, routed: Sequence[Routed]) -> Answer:
+    if len(routed) == 1:
+        return _count(representation, routed[0])
+    return document(200, representation, documents.routed_tree(routed))
+
+
+@lru_cache(maxsize=256)
+def _count(representation: Representation, routed: Routed) -> Answer:
+    # Of one message there are so few different answers that none is written twice.
+    return document(200, representation, documents.routed_tree((routed,)))
 
 
 def _dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:

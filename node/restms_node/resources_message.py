@@ -35,7 +35,7 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
     first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
     async with Reader(node.broker, token, packed=packed) as reader:
         found: Message | Packed | None = await node.waits.until(
-            hints, partial(wanted, first), seconds, partial(wanted, Pull.WAIT)
+            hints, partial(wanted, first), seconds, partial(wanted, Pull.WAIT), request.watched
         )
     if found is None:
         return waited(seconds)

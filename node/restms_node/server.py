@@ -10,8 +10,7 @@ from functools import partial
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
+from hypercorn.config import Config
 
 from restms_cluster import member
 from restms_cluster.address import Address
@@ -23,6 +22,7 @@ from restms_node.app import make_app
 from restms_node.config import Settings
 from restms_node.guard import Guard
 from restms_node.node import Node
+from restms_node.serving import serve_connections
 from restms_node.version import VERSION
 from restms_node.waiting import Waits
 
@@ -130,11 +130,8 @@ async def _serve_http(settings: Settings, listener: socket.socket, broker: Broke
     config.loglevel = "WARNING"
     app = ASGIWrapper(Guard(make_app(node)))
     with trio.CancelScope() as everything:
-        await worker_serve(
-            app,
-            config,
-            sockets=Sockets([], [listener], []),
-            shutdown_trigger=partial(_until_told, settings, waits, everything),
+        await serve_connections(
+            app, config, listener, node, partial(_until_told, settings, waits, everything)
         )
 
 

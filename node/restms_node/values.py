@@ -30,6 +30,8 @@ _ORIGIN = re.compile(
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _BASE_URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]+", re.ASCII)
 
+_SWITCHED = {"on": True, "true": True, "off": False, "false": False}
+
 Network = IPv4Network | IPv6Network
 
 
@@ -91,6 +93,13 @@ def choice(*words: str) -> Kind[str]:
         return text.lower()
 
     return Kind("|".join(words), f"one of {', '.join(words)}", (str,), read)
+
+
+def _switch(text: str) -> bool:
+    word = text.lower()
+    if word not in _SWITCHED:
+        raise ValueError(text)
+    return _SWITCHED[word]
 
 
 def _between(least: T, value: T, most: T) -> T:
@@ -167,6 +176,7 @@ URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows wha
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size
 )
+SWITCH: Kind[bool] = Kind("on|off", "on or off", (bool, str), _switch)
 BIND: Kind[str] = Kind("HOST:PORT", "HOST:PORT, with an IPv6 address in [ ]", (str,), _bind)
 PATH: Kind[Path] = Kind("DIR", "a path", (str,), _path)
 BASE_URL: Kind[str] = Kind(

@@ -6,13 +6,14 @@ reads by itself every few seconds, so a lost hint costs time, never a message.
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import trio
 
 from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
 from restms_cluster.notifications import Notifications
+from restms_node.exchange import Watched
 
 T = TypeVar("T")
 
@@ -36,10 +37,12 @@ class Waits:
         read: Callable[[], Awaitable[T | None]],
         seconds: float,
         reread: Callable[[], Awaitable[T | None]] | None = None,
+        watched: Watched = nullcontext,
     ) -> T | None:
         """Return what `read` finds, as soon as it finds something; None after `seconds`.
 
-        `reread` is how to read while waiting, where that is not the same.
+        `reread` is how to read while waiting, where that is not the same;
+        `watched` is the request's, whose client may go.
         What is there at once costs one read. Errors of `read` end the wait,
         but for a Redis out of reach: a wait outlasts its restart. Raises
         DrainingError when the node drains, UnavailableError when it has all the
@@ -49,7 +52,7 @@ class Waits:
         if found is not None or seconds <= 0:
             return found
         reread = reread or read
-        with self._parked(), trio.move_on_after(seconds):
+        with self._parked(), trio.move_on_after(seconds) as scope, watched(scope):
             async with self._notifications.watch(hints) as watch:
                 while True:
                     pause = self._reread_seconds
