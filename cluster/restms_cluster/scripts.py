@@ -98,8 +98,8 @@ class Grouped(Transition):
 
     @property
     def weight(self) -> int:
-        """How much work the call is, in messages."""
-        return 1
+        """How much work the call is, one message of a long run being the unit."""
+        return 5
 
     def head(self) -> tuple[Argument, ...]:
         """Return what the calls of a group share: the key count, the key, the arguments."""

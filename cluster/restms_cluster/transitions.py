@@ -195,7 +195,7 @@ class MessagePublish(Grouped):
 
     @property
     def weight(self) -> int:
-        """How many messages the request has, and a little for each run of them."""
+        """As many as messages, and a little for each run of them."""
         return len(self.runs)
 
 

@@ -1,6 +1,7 @@
 """What clients get: from the broker's nouns to the tree of a representation. It cannot fail."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from restms_cluster.model import (
     PROPERTIES,
@@ -78,12 +79,9 @@ def message_tree(message: Message, uris: Uris) -> Tree:
 def routed_tree(routed: Iterable[Routed]) -> Tree:
     """Describe what became of each posted message (3/Defaults)."""
     elements: list[Element] = []
-    last = None
-    for one in routed:
-        if one is not last:  # most fare as the one before
-            element = {"count": str(one.count), **_given(full=str(one.full) if one.full else "")}
-            last = one
-        elements.append(element)
+    for one, alike in groupby(routed):  # most fare as the one before
+        element = {"count": str(one.count), **_given(full=str(one.full) if one.full else "")}
+        elements += [element] * sum(1 for _ in alike)
     return {"message": elements}
 
 
