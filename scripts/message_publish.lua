@@ -26,9 +26,8 @@ deliveries = tonumber(deliveries)
 -- What is named by a message that is not routed again is of no use to anybody.
 local function contents_drop(contents)
   for content in string.gmatch(contents, '%x+') do
-    local key = domain .. ':content:' .. content
-    if redis.call('HGET', key, 'id') == source.id then
-      redis.call('UNLINK', key)
+    if redis.call('HGET', content_key(domain, content), 'id') == source.id then
+      content_free(domain, content)
     end
   end
 end
@@ -76,15 +75,14 @@ local function contents_refusal(contents)
     return nil
   end
   for content in string.gmatch(contents, '%x+') do
-    local key = domain .. ':content:' .. content
-    local staged = redis.call('HMGET', key, 'feed', 'id')
-    if not staged[1] or claimed[key] then
+    local staged = redis.call('HMGET', content_key(domain, content), 'feed', 'id')
+    if not staged[1] or claimed[content] then
       return 'no_content'
     end
     if staged[2] ~= source.id then
       return 'other_feed'
     end
-    claimed[key] = true
+    claimed[content] = true
   end
 end
 
@@ -143,9 +141,8 @@ for i = messages, #ARGV, FIELDS do
   reply[#reply + 1] = plan.full
 end
 
-for key in pairs(claimed) do
-  redis.call('PERSIST', key)
-  redis.call('HDEL', key, 'feed', 'id') -- published: it cannot be named again
+for content in pairs(claimed) do
+  content_publish(domain, content)
 end
 local soonest
 for m, plan in ipairs(plans) do

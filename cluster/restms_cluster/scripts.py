@@ -31,6 +31,7 @@ class Outcome(StrEnum):
     NEXT = "next"
     MORE = "more"
     INSIDE = "inside"
+    GONE = "gone"
     STALE = "stale"
     FULL = "full"
     CONFIGURED = "configured"
