@@ -25,7 +25,9 @@ async def fetch(node: Node, request: Request, token: Token) -> Answer:
         part = _range(request, content.version, content.size)
     except ranges.UnsatisfiableError:
         refusal = sentence(416, f"The content has {content.size} bytes, none of them in the range.")
-        return refusal.having(("RestMS-Error", "bad_range"), RANGES, _content_range("*", content.size))
+        return refusal.having(
+            ("RestMS-Error", "bad_range"), RANGES, _content_range("*", content.size)
+        )
     status, first, last = 200, 0, content.size - 1
     if part is not None:
         status, (first, last) = 206, part
