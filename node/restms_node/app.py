@@ -36,6 +36,8 @@ ALWAYS = (
 SAFE = ("GET", "HEAD", "OPTIONS")
 NO_BODY = (204, 304)
 READ_AWAY_BYTES = 64 * 1024 * 1024
+READ_AWAY_SECONDS = 5.0
+READ_AWAY_PAUSE = 1.0  # who sends nothing for so long is not about to read either
 
 _log = logging.getLogger("restms.app")
 
@@ -78,7 +80,7 @@ def make_app(node: Node) -> App:
                 raise ForbiddenError("Pages of that origin may not change anything here.")
             answer = await dispatch(node, asked)
             if asked.stream is not None:
-                await read_away(asked.stream, request, node.settings.body_seconds)
+                await read_away(asked.stream, request)
         except RestMSError as error:
             answer = problem(error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
@@ -158,19 +160,20 @@ async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGen
         yield piece
 
 
-async def read_away(stream: AsyncIterator[bytes], raw: QuartRequest, seconds: float) -> None:
+async def read_away(stream: AsyncIterator[bytes], raw: QuartRequest) -> None:
     """Read what an answer did not wait for, within bounds: most clients send first, and then read.
 
     After the bounds the connection is closed under the client.
     """
     if isinstance(stream, AsyncGenerator):
         await stream.aclose()
-    size = 0
-    with trio.move_on_after(seconds):
+    size, end = 0, trio.current_time() + READ_AWAY_SECONDS
+    with trio.move_on_after(READ_AWAY_PAUSE) as patience:
         async for piece in Paced(raw):
             size += len(piece)
             if size > READ_AWAY_BYTES:
                 break
+            patience.deadline = min(end, trio.current_time() + READ_AWAY_PAUSE)
 
 
 class Paced:
