@@ -65,6 +65,7 @@ local function contents_sweep(domain)
     if not content_free(domain, content) then
       return true
     end
+    redis.call('ZREM', domain .. ':loose', content)
   end
   return #due == FREED
 end
