@@ -28,7 +28,14 @@ from restms_cluster.embedded import EmbeddedServer
 
 XML = "application/restms+xml"
 JSON = "application/restms+json"
-SHOWN = ("content-type", "location", "etag", "last-modified", "preference-applied")
+SHOWN = (
+    "content-type",
+    "content-range",
+    "location",
+    "etag",
+    "last-modified",
+    "preference-applied",
+)
 START_SECONDS = 20
 
 
@@ -315,6 +322,26 @@ def contents(walk: Walk) -> None:
     walk.send("DELETE", f"{pipe}-1")
 
 
+def large_content(walk: Walk) -> None:
+    """A content that does not come with its message, read in part."""
+    walk.say("## A large content", "", "It is staged like any other, and can have any size.")
+    pipe, name = new_pipe(walk, "cinema")
+    film = bytes(range(256)) * 12_000
+    answer, _ = walk.send("POST", "/restms/feed/default", film, "video/mp4")
+    staged = answer.getheader("location", "")
+    message = f'<restms><message address="{name}"><content href="{staged}"/></message></restms>'
+    walk.send("POST", "/restms/feed/default", message, XML, XML)
+    walk.say("Its reader is told where it is, and how long,")
+    walk.send("GET", f"{pipe}-1", accept=XML)
+    walk.say("and may read all of it, or a part.")
+    _, part = walk.send("GET", f"{pipe}-1-1", range="bytes=1000000-1000099")
+    if part != film[1_000_000:1_000_100]:
+        raise SystemExit("the part is not what was published")
+    walk.say("It goes with its message.")
+    walk.send("DELETE", f"{pipe}-1")
+    walk.send("GET", f"{pipe}-1-1")
+
+
 def start_node(stack: ExitStack, redis: str) -> str:
     """Start a node and return its URL."""
     command = [
@@ -354,6 +381,7 @@ def walk_through(redis: str) -> None:
         topics(walk)
         service(walk)
         contents(walk)
+        large_content(walk)
 
 
 async def main() -> None:

@@ -5,14 +5,13 @@ local content = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
 
---@ include lib_state
+--@ include lib_state lib_chunk
 
-local key = domain .. ':content:' .. content
-local state = redis.call('HMGET', key, 'feed', 'version')
+local state = redis.call('HMGET', content_key(domain, content), 'feed', 'version')
 if state[1] then
   if is_stale(state[2], versions, unmodified) then
     return { 'stale' }
   end
-  redis.call('UNLINK', key)
+  content_free(domain, content)
 end
 return { 'ok' }

@@ -1,5 +1,5 @@
 #!lua
--- Keep a content for a message that will name it; it expires by itself if none does.
+-- Keep a content for a message that will name it; it expires if none does.
 local domain = KEYS[1]
 local feed = ARGV[1]
 local content = ARGV[2]
@@ -10,7 +10,7 @@ local once = ARGV[6]
 local once_milliseconds = ARGV[7]
 local chunks = 8 -- ARGV from here on: the bytes, cut into chunks
 
---@ include lib_state lib_feed lib_once
+--@ include lib_state lib_feed lib_once lib_chunk
 
 local source = feed_get(domain, feed)
 if not source then
@@ -20,12 +20,17 @@ local answer = once_answer(domain, source.id, once)
 if answer ~= nil then
   return answer or { 'once_differs' }
 end
-local key = domain .. ':content:' .. content
-redis.call('HSET', key, 'type', type, 'size', size, 'feed', feed, 'id', source.id,
-  'version', digits(now), 'chunks', #ARGV - chunks + 1)
-for i = chunks, #ARGV do
-  redis.call('HSET', key, i - chunks, ARGV[i])
+local key, count = content_key(domain, content), #ARGV - chunks + 1
+content_write(domain, content, source, type, size)
+if count > 1 then
+  for i = chunks, #ARGV do
+    redis.call('SET', chunk_key(domain, content, i - chunks), ARGV[i])
+  end
+  redis.call('HSET', key, 'chunks', count)
+  content_keep(domain, content, keep)
+else
+  redis.call('HSET', key, 'data', ARGV[chunks] or '')
+  redis.call('PEXPIRE', key, keep)
 end
-redis.call('PEXPIRE', key, keep)
 once_keep(domain, source.id, once, { 'exists', content }, once_milliseconds)
 return { 'ok' }

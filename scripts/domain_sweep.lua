@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- A round of housekeeping by the node that holds the lease: idle pipes, and the trash.
+-- A round of housekeeping by the node that holds the lease: idle pipes, the trash, contents that
+-- nobody published.
 local domain = KEYS[1]
 local node = ARGV[1]
 local lease = ARGV[2]
@@ -30,6 +31,7 @@ for _, pipe in ipairs(unused) do
   pipe_remove(domain, pipe)
 end
 local more = trash_release(domain) or #unused == tonumber(pipes)
+more = contents_sweep(domain) or more
 settle_and_ring(domain)
 -- Messages that nobody had room for, and no dead-letter feed took: to be told of.
 local gone = tonumber(redis.call('HGET', domain, 'lost') or 0)

@@ -8,6 +8,8 @@
 -- (how often), `death` (why and from where it became a dead letter), and, once
 -- it has one, `body`.
 
+--@ include lib_chunk
+
 -- What most messages are, so that a message need not say so itself.
 local PLAIN = {
   __index = { headers = '', contents = '', priority = 0, expires = 0, redelivered = 0, death = '' },
@@ -21,9 +23,9 @@ local function body_key(domain, body)
   return domain .. ':body:' .. body
 end
 
-local function contents_unlink(domain, contents)
+local function contents_free(domain, contents)
   for content in string.gmatch(contents, '%x+') do
-    redis.call('UNLINK', domain .. ':content:' .. content)
+    content_free(domain, content)
   end
 end
 
@@ -51,7 +53,7 @@ local function body_release(domain, body)
   if redis.call('HINCRBY', key, 'n', -1) <= 0 then
     local contents = redis.call('HGET', key, 'c')
     if contents then
-      contents_unlink(domain, contents)
+      contents_free(domain, contents)
     end
     redis.call('UNLINK', key)
   end

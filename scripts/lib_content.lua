@@ -1,23 +1,23 @@
--- A content: one hash of its type, its size and its numbered chunks.
+-- Reading a content: of one that is small its bytes at once, of others chunk by chunk.
 
-local function content_data(key, chunks)
+local function content_data(domain, content, chunks)
   local data = {}
-  for i = 0, tonumber(chunks) - 1 do
-    data[#data + 1] = redis.call('HGET', key, i)
+  for place = 0, chunks - 1 do
+    data[#data + 1] = redis.call('GET', chunk_key(domain, content, place))
   end
   return table.concat(data)
 end
 
 -- Type, size, version and bytes; no bytes where there are more than `most`.
 local function content_get(domain, content, most)
-  local key = domain .. ':content:' .. content
+  local key = content_key(domain, content)
   local state = redis.call('HMGET', key, 'type', 'size', 'version', 'chunks')
   if not state[1] then
     return nil
   end
   local data = false
-  if not most or tonumber(state[2]) <= most then
-    data = content_data(key, state[4])
+  if tonumber(state[2]) <= tonumber(most) then
+    data = state[4] and content_data(domain, content, tonumber(state[4])) or redis.call('HGET', key, 'data')
   end
   return { state[1], state[2], state[3], data }
 end
@@ -58,7 +58,7 @@ end
 local function message_reply(domain, pipe, number, message, embed, thinned)
   local parts = {}
   for i, content in ipairs(words(message.contents)) do
-    parts[i] = content ~= '-' and content_get(domain, content, tonumber(embed)) or ''
+    parts[i] = content ~= '-' and content_get(domain, content, embed) or ''
   end
   local dropped = {}
   if thinned then

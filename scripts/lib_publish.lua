@@ -21,9 +21,8 @@ do
   -- What is named by a message that is not routed again is of no use to anybody.
   local function contents_drop(source, contents)
     for content in string.gmatch(contents, '%x+') do
-      local key = domain .. ':content:' .. content
-      if redis.call('HGET', key, 'id') == source.id then
-        redis.call('UNLINK', key)
+      if redis.call('HGET', content_key(domain, content), 'id') == source.id then
+        content_free(domain, content)
       end
     end
   end
@@ -31,22 +30,20 @@ do
   -- `contents` has a word for each content: the staged one's secret, or `-`.
   local function contents_refusal(source, contents, claimed)
     for content in string.gmatch(contents, '%x+') do
-      local key = domain .. ':content:' .. content
-      local staged = redis.call('HMGET', key, 'feed', 'id')
-      if not staged[1] or claimed[key] then
+      local staged = redis.call('HMGET', content_key(domain, content), 'feed', 'id')
+      if not staged[1] or claimed[content] then
         return 'no_content'
       end
       if staged[2] ~= source.id then
         return 'other_feed'
       end
-      claimed[key] = true
+      claimed[content] = true
     end
   end
 
   local function contents_claim(claimed)
-    for key in pairs(claimed) do
-      redis.call('PERSIST', key)
-      redis.call('HDEL', key, 'feed', 'id') -- published: it cannot be named again
+    for content in pairs(claimed) do
+      content_publish(domain, content)
     end
   end
 

@@ -127,7 +127,7 @@ local function route_commit(domain, record, plan, name)
   if plan.letter then
     letter_write(domain, record, message, 'overflow', plan.full)
   elseif plan.count == 0 and not message.body then
-    contents_unlink(domain, message.contents)
+    contents_free(domain, message.contents)
   end
 end
 

@@ -57,6 +57,9 @@ def check_no_leaks(client: "redis.Redis[bytes]", *domains: str) -> None:
                 run(client, PipeDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
         for name in client.scan_iter(f"{prefix}:feed:*", count=1000):
             run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
+        # Contents that nobody published, and what came of uploads, wait for their time.
+        for content in client.zrange(f"{prefix}:loose", 0, -1):
+            client.zadd(f"{prefix}:loose", {content: 0})
         client.delete(f"{prefix}:lease")
         while run(client, DomainDue(domain, "leaks", BOUNDS))[0] == "more":
             pass

@@ -1,13 +1,15 @@
-"""Contents: staged by publishers, delivered with messages, stored in chunks apart from them."""
+"""Contents: of any size, kept in chunks apart from messages, read whole or in part."""
+
+from collections.abc import AsyncGenerator
 
 from restms_cluster import blobs
 from restms_cluster.broker import MILLISECONDS, Broker, required
-from restms_cluster.errors import NotFoundError, PreconditionFailedError
+from restms_cluster.errors import NotFoundError, PreconditionFailedError, StateUnavailableError
 from restms_cluster.model import ALWAYS, Condition, Content
 from restms_cluster.names import FeedName, Kind, Token
-from restms_cluster.once import key_reused, once
 from restms_cluster.scripts import Outcome
 from restms_cluster.transitions import (
+    ChunkRead,
     ContentDelete,
     ContentRead,
     ContentStage,
@@ -17,57 +19,78 @@ from restms_cluster.transitions import (
 )
 
 CHUNK_BYTES = 256 * 1024
-
-
-async def stage(broker: Broker, feed: FeedName, kind: str, data: bytes, key: str = "") -> Token:
-    """Keep a content until a message names it, or its time is over.
-
-    With a `key`, a repeated request gets the first one's content. Raises
-    NotFoundError without the feed, KeyReusedError for a key of another request.
-    """
-    token = Token.new(Kind.CONTENT, feed.domain)
-    asked = once(key, "content", kind, data)
-    answer = await broker.run(staging(broker, feed, token, kind, data, asked))
-    if answer.outcome is Outcome.EXISTS:
-        return Token(Kind.CONTENT, answer.values[0].decode(), feed.domain)
-    if answer.outcome is Outcome.ONCE_DIFFERS:
-        raise key_reused()
-    if answer.outcome is not Outcome.OK:
-        raise NotFoundError("There is no such feed.")
-    return token
+"""Larger chunks are not faster, and others wait longer for Redis (docs/performance.md)."""
 
 
 def staging(
     broker: Broker, feed: FeedName, token: Token, kind: str, data: bytes, asked: str = ""
 ) -> ContentStage:
-    """Return the transition that stages a content under a token."""
-    keep = int(broker.limits.staged_seconds * MILLISECONDS)
-    once_keep = int(broker.limits.idempotency_seconds * MILLISECONDS)
+    """Return the transition that stages a content, at hand as a whole, under a token."""
     view = memoryview(data)
     chunks = tuple(bytes(view[i : i + CHUNK_BYTES]) for i in range(0, len(data), CHUNK_BYTES))
     return ContentStage(
-        *(feed.domain, feed.key, token.secret, kind, len(data)), keep, asked, once_keep, chunks
+        feed.domain,
+        feed.key,
+        token.secret,
+        kind,
+        len(data),
+        int(broker.limits.staged_seconds * MILLISECONDS),
+        asked,
+        int(broker.limits.idempotency_seconds * MILLISECONDS),
+        chunks,
     )
 
 
-async def read(broker: Broker, token: Token) -> Content:
-    """Return a staged content, or one of a message in a pipe."""
+async def read(broker: Broker, token: Token, *, with_data: bool = True) -> Content:
+    """Return a staged content, or one of a message in a pipe.
+
+    A content of one chunk comes with its bytes, unless they are not wanted.
+    Raises NotFoundError where it is not there, or not any more.
+    """
+    most = CHUNK_BYTES if with_data else 0
     if token.kind is Kind.CONTENT:
-        answer = await broker.run(ContentRead(token.domain, token.secret))
+        answer = await broker.run(ContentRead(token.domain, token.secret, most))
     else:
         number, part = token.number or 0, token.content or 0
-        answer = await broker.run(PartRead(token.domain, token.secret, number, part, broker.idle))
+        answer = await broker.run(
+            PartRead(token.domain, token.secret, number, part, most, broker.idle)
+        )
         if answer.outcome is Outcome.INSIDE:
             entry, blob = answer.values
             version = int(entry.partition(b"-")[2])
             embedded = blobs.embedded(blob, part)
-            return Content(embedded.type, embedded.data, version)
+            return Content(embedded.type, len(embedded.data), version, embedded.data)
     if answer.outcome is not Outcome.OK:
         raise NotFoundError("There is no such content.")
-    kind, _, version, data = answer.values[0]
+    kind, size, version, data = answer.values[0]
     if token.kind is not Kind.CONTENT:  # part of a message, it is as old as that is there
-        version = answer.values[1].partition(b"-")[2]
-    return Content(kind.decode(), data, int(version))
+        version = answer.values[2].partition(b"-")[2]
+    return Content(kind.decode(), int(size), int(version), data, answer.values[1].decode())
+
+
+async def pieces(
+    broker: Broker, token: Token, content: Content, first: int = 0, last: int | None = None
+) -> AsyncGenerator[bytes]:
+    """Yield a content's bytes from `first` to `last`, by default to its end, as they are asked for.
+
+    Raises NotFoundError when the last who had the content is done with it meanwhile.
+    """
+    last = content.size - 1 if last is None else last
+    if content.data is not None:
+        yield content.data[first : last + 1]
+        return
+    pipe = "" if token.kind is Kind.CONTENT else token.secret
+    while first <= last:
+        answer = await broker.run(
+            ChunkRead(token.domain, content.secret, first, last, pipe, broker.idle)
+        )
+        if answer.outcome is not Outcome.OK:
+            raise NotFoundError("The content is no longer there.")
+        data: bytes = answer.values[0]
+        if not data:
+            raise StateUnavailableError("A chunk of the content is missing in Redis.")
+        yield data
+        first += len(data)
 
 
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:

@@ -192,11 +192,17 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A content's bytes and the MIME type it was published with."""
+    """A content as it is found: `size` bytes of the MIME type it was published with.
+
+    `data` has the bytes where they are few. Else they are read in pieces, by the
+    name `secret` that the content has in Redis, which no client is told.
+    """
 
     type: str
-    data: bytes
+    size: int
     version: int
+    data: bytes | None = field(default=None, repr=False)
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +247,7 @@ class Limits:
     """Bounds on what clients may ask for: bytes, characters, numbers of things, seconds."""
 
     document_bytes: int = 2 * 1024 * 1024
-    content_bytes: int = 16 * 1024 * 1024
+    content_bytes: int = 5 * 1024 * 1024 * 1024
     embed_bytes: int = 64 * 1024
     messages_per_request: int = 10_000
     deliveries_per_request: int = 1_000_000

@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     NEXT = "next"
     MORE = "more"
     INSIDE = "inside"
+    GONE = "gone"
     STALE = "stale"
     FULL = "full"
     CONFIGURED = "configured"

@@ -168,10 +168,49 @@ class ContentStage(Transition):
 
 
 @dataclass(frozen=True, slots=True)
+class ContentUpload(Transition):
+    feed: str
+    content: str
+    place: int
+    keep: int
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFinish(Transition):
+    feed: str
+    content: str
+    type: str
+    size: int
+    place: int
+    keep: int
+    once: str
+    once_milliseconds: int
+    chunk: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentAbandon(Transition):
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContentRead(Transition):
     reads: ClassVar[bool] = True
 
     content: str
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRead(Transition):
+    reads: ClassVar[bool] = True
+
+    content: str
+    first: int
+    last: int
+    pipe: str
+    idle: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +278,7 @@ class PartRead(Transition):
     pipe: str
     number: int
     part: int
+    most: int
     idle: int
 
 

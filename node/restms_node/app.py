@@ -4,7 +4,7 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, cast
@@ -31,6 +31,8 @@ from restms_node.uris import Uris
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 SAFE = ("GET", "HEAD", "OPTIONS")
 READ_AWAY_BYTES = 64 * 1024 * 1024
+READ_AWAY_SECONDS = 5.0
+READ_AWAY_PAUSE = 1.0  # who sends nothing for so long is not about to read either
 
 _log = logging.getLogger("restms.app")
 
@@ -72,6 +74,8 @@ def make_app(node: Node) -> App:
             ):
                 raise ForbiddenError("Pages of that origin may not change anything here.")
             answer = await dispatch(node, asked)
+            if asked.stream is not None:
+                await read_away(asked.stream, request)
         except RestMSError as error:
             answer = problem(error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
@@ -131,8 +135,10 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
     return bytes(body)
 
 
-async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncIterator[bytes]:
+async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGenerator[bytes]:
     """Yield the body as it comes; what may be `limit` bytes is given `seconds` for each piece."""
+    if (raw.content_length or 0) > limit:
+        raise TooLargeError(f"The body is over its limit of {limit} bytes.")
     size = 0
     pieces = aiter(Paced(raw))
     while True:
@@ -147,6 +153,22 @@ async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncIte
         if size > limit:
             raise TooLargeError(f"The body is over its limit of {limit} bytes.")
         yield piece
+
+
+async def read_away(stream: AsyncIterator[bytes], raw: QuartRequest) -> None:
+    """Read what an answer did not wait for, within bounds: most clients send first, and then read.
+
+    After the bounds the connection is closed under the client.
+    """
+    if isinstance(stream, AsyncGenerator):
+        await stream.aclose()
+    size, end = 0, trio.current_time() + READ_AWAY_SECONDS
+    with trio.move_on_after(READ_AWAY_PAUSE) as patience:
+        async for piece in Paced(raw):
+            size += len(piece)
+            if size > READ_AWAY_BYTES:
+                break
+            patience.deadline = min(end, trio.current_time() + READ_AWAY_PAUSE)
 
 
 class Paced:
@@ -196,6 +218,8 @@ def respond(answer: Answer, method: str = "GET") -> Response:
     if answer.stream is not None:
         if method != "HEAD":
             response.response = StreamedBody(answer.stream)
+        if answer.length is not None:
+            response.headers["Content-Length"] = str(answer.length)
     elif answer.status not in NO_BODY:
         response.headers["Content-Length"] = str(len(answer.body))
     return response

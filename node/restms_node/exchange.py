@@ -64,12 +64,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, headers and a body: whole, or a `stream` of unknown length."""
+    """A status, headers and a body: whole, or a `stream`, of `length` bytes where that is known.
+
+    A stream that is found to be impossible to go on with raises a RestMSError: the
+    connection is then cut, which tells the client that its body is short.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = field(default=b"", repr=False)
     stream: Stream | None = None
+    length: int | None = None
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""

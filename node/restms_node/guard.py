@@ -1,5 +1,6 @@
 """A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
+import logging
 from typing import cast
 
 import trio
@@ -13,9 +14,13 @@ from hypercorn.typing import (
     Scope,
 )
 
+from restms_cluster.errors import RestMSError
+
 BODY_SECONDS = 5.0
 PACE = "restms.pace"  # the scope's key
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+
+_log = logging.getLogger("restms.guard")
 
 
 class Pace:
@@ -26,6 +31,7 @@ class Pace:
         self._wanted = trio.Event()
         self._wanted.set()
         self._ended = False
+        self._dropped = False
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next event, once somebody wants it."""
@@ -36,13 +42,18 @@ class Pace:
             event = await self._receive()
             if event["type"] != "http.request" or not event.get("more_body"):
                 self._ended = True
-            elif not event["body"]:
+            elif self._dropped or not event["body"]:
                 continue  # whoever wants more would not notice it
             break
         return event
 
     def more(self) -> None:
         """Let the next piece come."""
+        self._wanted.set()
+
+    def drop(self) -> None:
+        """Let all come that still comes: nobody reads it, and Hypercorn waits until it is taken."""
+        self._dropped = True
         self._wanted.set()
 
 
@@ -62,13 +73,20 @@ class Guard:
                 if await _read_on(receive):
                     await _refuse(send)
                 return
+            pace = None
             if scope["method"] in WITHOUT_BODY:
                 receive = _without_body(receive)
             else:
                 pace = Pace(receive)
                 receive = pace.receive
                 scope = cast("HTTPScope", {**scope, PACE: pace})
-            await self._app(scope, receive, _ending_in_peace(send))
+            try:
+                await self._app(scope, receive, _ending_in_peace(send, pace))
+            except* RestMSError as errors:
+                # Only a body that is sent as it comes: its end stays away, and so
+                # Hypercorn closes the connection, which tells the client.
+                for error in errors.exceptions:
+                    _log.warning("an answer was cut short: %s", error)
         else:
             await self._app(scope, receive, send)
 
@@ -85,7 +103,7 @@ def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     return receive_event
 
 
-def _ending_in_peace(send: ASGISendCallable) -> ASGISendCallable:
+def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCallable:
     """Keep the last event of an answer from being cancelled half way.
 
     With it Hypercorn tells the application that the stream is over, upon
@@ -95,6 +113,8 @@ def _ending_in_peace(send: ASGISendCallable) -> ASGISendCallable:
 
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
+        if last and pace is not None:
+            pace.drop()
         with trio.CancelScope(shield=last):
             await send(event)
 

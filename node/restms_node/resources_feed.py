@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from restms_cluster import contents, feeds, messages
+from restms_cluster import feeds, messages, uploads
 from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
 from restms_cluster.model import Draft, Embedded, Routed, Sealed, Staged
 from restms_cluster.names import FeedName, Token
@@ -68,7 +68,14 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
     content_type = request.header("content-type")
     if content_representation(content_type) is None:
         kind = OCTETS if content_type is None else mime_type(content_type)
-        token = await contents.stage(node.broker, feed, kind, request.body, _key(request))
+        token = await uploads.stage(
+            node.broker,
+            feed,
+            kind,
+            request.stream or uploads.whole(request.body),
+            pause_seconds=node.settings.body_seconds,
+            key=_key(request),
+        )
         return Answer(201, (("Location", request.uris.resource(token)),))
     return await publish(node, request, feed)
 

@@ -70,17 +70,23 @@ def allowed(table: Methods) -> str:
 def body_limit(node: Node, method: str, target: Target, content_type: str | None) -> int:
     """Return how many bytes a request's body may have: a document's limit, or a content's."""
     limits = node.settings.limits
-    content = (
+    if stages(method, target, content_type):
+        return limits.content_bytes
+    return limits.document_bytes
+
+
+def streamed(method: str, target: Target, content_type: str | None) -> bool:
+    """Tell whether a request's body is read as it comes, because it may have any size."""
+    return stages(method, target, content_type)
+
+
+def stages(method: str, target: Target, content_type: str | None) -> bool:
+    """Tell whether a request stages its body as a content."""
+    return (
         method == "POST"
         and isinstance(target, FeedName)
         and content_representation(content_type) is None
     )
-    return limits.content_bytes if content else limits.document_bytes
-
-
-def streamed(method: str, target: Target, content_type: str | None) -> bool:  # noqa: ARG001
-    """Tell whether a request's body is read as it comes, because it may have any size."""
-    return False
 
 
 async def dispatch(node: Node, request: Request) -> Answer:

@@ -1,17 +1,18 @@
 """Two brokers on one real server: what one does, the other sees."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing
 from functools import partial
 
 import pytest
 import redis
 import trio
 
-from restms_cluster import member
+from restms_cluster import contents, member, uploads
 from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
+from restms_cluster.names import FeedName, Token
 from tests.leaks import check_no_leaks
 from tests.servers import Server, start_server
 
@@ -21,6 +22,18 @@ DOMAINS = (
     ConfiguredDomain("sales", "Sales", (DEFAULT_FEED, ConfiguredFeed("orders"))),
 )
 Joined = Callable[..., AbstractAsyncContextManager[Broker]]
+
+
+async def stage(broker: Broker, feed: FeedName, kind: str, data: bytes, key: str = "") -> Token:
+    """Stage a content that is at hand."""
+    return await uploads.stage(broker, feed, kind, uploads.whole(data), pause_seconds=30, key=key)
+
+
+async def bytes_of(broker: Broker, token: Token, first: int = 0, last: int | None = None) -> bytes:
+    """The bytes of a content, or those from `first` to `last`."""
+    content = await contents.read(broker, token)
+    async with aclosing(contents.pieces(broker, token, content, first, last)) as pieces:
+        return b"".join([piece async for piece in pieces])
 
 
 @pytest.fixture(scope="session")

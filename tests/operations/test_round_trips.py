@@ -3,10 +3,11 @@
 import pytest
 import trio
 
-from restms_cluster import contents, due, joins, messages, pipes, readers
+from restms_cluster import due, joins, messages, pipes, readers
 from restms_cluster.broker import Broker
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName
+from tests.operations.conftest import stage
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ async def test_pipes_joins_and_contents_take_one_each(broker: Broker) -> None:
     before = broker.connection.round_trips
     pipe = await pipes.create(broker, "sales", "")
     await joins.create(broker, pipe.token, FeedName("sales", "orders"), address="x")
-    await contents.stage(broker, FEED, "image/png", b"pixels")
+    await stage(broker, FEED, "image/png", b"pixels")
     await pipes.read(broker, pipe.token)
     await pipes.delete(broker, pipe.token)
     assert broker.connection.round_trips == before + 5

@@ -111,7 +111,7 @@ def test_an_expired_message_is_not_delivered_and_frees_what_it_had(
     for pipe in (one, two):
         assert held(do, pipe) == ["plain", "long"]
         assert read(do, pipe, 1) == ["missing"]
-        assert do(PartRead("default", pipe, 1, 1, IDLE)) == ["missing"]
+        assert do(PartRead("default", pipe, 1, 1, 1000, IDLE)) == ["missing"]
         listing = do(PipeRead("default", pipe, 100, IDLE))
         assert (listing[4], listing[7]) == (b"3", 0)  # the next one is still the fourth
     assert client.zcard("restms:{default}:expiring") == 4

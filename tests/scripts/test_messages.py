@@ -158,8 +158,8 @@ def test_large_contents_are_not_read_with_their_message(do: Run, pipe: Callable[
     assert parts[0] == b""
     assert parts[1][:2] == [b"image/png", b"1001"]
     assert parts[1][3] is None
-    assert do(PartRead("default", reader, 1, 2, IDLE))[1][3] == b"p" * (EMBED + 1)
-    assert do(PartRead("default", reader, 1, 1, IDLE))[0] == "inside"
+    assert do(PartRead("default", reader, 1, 2, 2 * EMBED, IDLE))[1][3] == b"p" * (EMBED + 1)
+    assert do(PartRead("default", reader, 1, 1, EMBED, IDLE))[0] == "inside"
 
 
 def test_a_part_can_be_dropped_from_one_pipe(
@@ -168,7 +168,7 @@ def test_a_part_can_be_dropped_from_one_pipe(
     one, other = pipe("a", news="x"), pipe("b", news="x")
     publish(do, "news", ("x", b"m", stage(do, "news", "c", b"pixels")))
     assert do(PartDelete("default", one, 1, 1, "", "", IDLE)) == ["ok"]
-    assert do(PartRead("default", one, 1, 1, IDLE)) == ["missing"]
+    assert do(PartRead("default", one, 1, 1, EMBED, IDLE)) == ["missing"]
     assert read(do, one, 1)[4] == [b"1-1"]
     assert read(do, other, 1)[4] == []
     acknowledge(do, one, 1)
@@ -233,7 +233,7 @@ def test_a_deleted_pipe_is_not_revived_by_its_parts(do: Run, pipe: Callable[...,
     publish(do, "news", *[("x", b"m", "")] * 1500, most=5000)
     publish(do, "news", ("x", b"m", stage(do, "news", "c", b"pixels")), most=5000)
     do(PipeDelete("default", reader, "", "", BOUNDS))  # so much is freed by the sweep
-    assert do(PartRead("default", reader, 1501, 1, IDLE)) == ["missing"]
+    assert do(PartRead("default", reader, 1501, 1, EMBED, IDLE)) == ["missing"]
     assert do(PartDelete("default", reader, 1501, 1, "", "", IDLE)) == ["ok"]
 
 

@@ -131,23 +131,26 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(
         feed=st.sampled_from((FEEDS[0], *FEEDS)),
         messages=st.lists(
-            st.tuples(st.sampled_from(ADDRESSES), st.sampled_from([3, 5000]), st.booleans()),
+            st.tuples(
+                st.sampled_from(ADDRESSES), st.sampled_from([3, 5000]), st.sampled_from([0, 1, 3])
+            ),
             min_size=1,
             max_size=5,
         ),
     )
-    def publish(self, feed: str, messages: list[tuple[str, int, bool]]) -> None:
+    def publish(self, feed: str, messages: list[tuple[str, int, int]]) -> None:
         posted: list[Posted] = []
         held = {pipe: dict(messages) for pipe, messages in self.held.items()}
         last = dict(self.last)
         counts, refused = [], False
-        for address, size, with_content in messages:
+        for address, size, chunks in messages:
             self.sent += 1
             blob = b"%d " % self.sent + b"x" * size
-            content = secret(Kind.CONTENT) if with_content else ""
-            if with_content:
+            content = secret(Kind.CONTENT) if chunks else ""
+            if chunks:
+                data = (b"abc",) * chunks
                 staged = self.do(
-                    ContentStage("default", feed, content, "a/b", 3, 60_000, "", 0, (b"abc",))
+                    ContentStage("default", feed, content, "a/b", 3 * chunks, 60_000, "", 0, data)
                 )
                 assert staged == (["ok"] if feed in self.feeds else ["missing"])
             posted.append((address, "", blob, content))
