@@ -98,20 +98,20 @@ async def received(node: Node, raw: QuartRequest) -> Request:
         key = name.lower()
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
-    path = raw.path
+    path, query = raw.path, raw.query_string.decode("latin-1")
     if raw.method in SAFE:
-        return Request(raw.method, path, headers, uris)
+        return Request(raw.method, path, headers, uris, query=query)
     target, content_type = uris.target(path), headers.get("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
         stream = body_stream(raw, limit, node.settings.body_seconds)
-        return Request(raw.method, path, headers, uris, stream=stream)
+        return Request(raw.method, path, headers, uris, stream=stream, query=query)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
-    return Request(raw.method, path, headers, uris, body)
+    return Request(raw.method, path, headers, uris, body, query=query)
 
 
 async def read_body(raw: QuartRequest, limit: int) -> bytes:

@@ -29,11 +29,13 @@ class Request:
     Header names are in lower case; a header that came in several lines has
     them joined by commas (RFC 9110 5.3). `stream` yields a body as it comes,
     once, no faster than it is asked for; it raises TooLargeError beyond the
-    body's limit and BadRequestError where nothing comes for too long.
+    body's limit and BadRequestError where nothing comes for too long. `query`
+    is the raw query string, without its question mark.
     """
 
     method: str
     path: str
+    query: str = field(default="", kw_only=True)
     headers: Mapping[str, str]
     uris: Uris
     body: bytes = b""
