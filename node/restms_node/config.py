@@ -100,7 +100,12 @@ class Settings:
     reread_seconds: float = _option(
         values.seconds(), 5.0, "how often a waiting request looks by itself, hints or not"
     )
-    max_waits: int = _option(values.whole(), 10_000, "most requests that may wait at a time")
+    heartbeat_seconds: float = _option(
+        values.seconds(), 15.0, "how long a stream of messages is silent before it gives a sign"
+    )
+    max_waits: int = _option(
+        values.whole(), 10_000, "most requests that may wait at a time, streams among them"
+    )
     drain_delay_seconds: float = _option(
         values.seconds(0),
         1.0,

@@ -29,6 +29,7 @@ SMALL = (
     *("--messages-listed", str(LISTED)),
     *("--messages-read", str(READ)),
     *("--read-bytes", str(READ_BYTES)),
+    *("--heartbeat-seconds", "0.1"),
     *("--messages-per-pipe", str(PER_PIPE)),
     *("--messages-per-feed", str(PER_FEED)),
     *("--wait-seconds", str(WAIT_SECONDS)),
