@@ -81,7 +81,8 @@ def multipart_mixed(deliveries: Deliveries, representation: Representation) -> F
     return Framing(
         content_type=f'multipart/mixed; boundary="{boundary}"',
         packed=is_cbor(representation),
-        start=delimiter.removeprefix(LINE),
+        # With a heartbeat, for a body has one part at least.
+        start=delimiter.removeprefix(LINE) + part(b""),
         frame=frame,
         beat=part(b""),
         end=b"--" + LINE,
