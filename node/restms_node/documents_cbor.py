@@ -49,6 +49,11 @@ def read(data: bytes) -> Tree:
     Tags, numbers that are not finite, names twice and bytes after the end are
     refused.
     """
+    return rooted(decode(data))
+
+
+def decode(data: bytes) -> object:
+    """Return what CBOR says; BadRequestError as `read` raises it."""
     source = BytesIO(data)
     decoder = cbor2.CBORDecoder(
         source,
@@ -58,17 +63,22 @@ def read(data: bytes) -> Tree:
         semantic_decoders=_NO_TAGS,
     )
     try:
-        document = decoder.decode()
+        document: object = decoder.decode()
     except cbor2.CBORDecodeError:
         raise BadRequestError("The document is not CBOR, or has a tag or nests too deep.") from None
     if source.tell() != len(data):
         raise BadRequestError("The document has bytes after its end.")
-    return rooted(document)
+    return document
 
 
 def write(tree: Tree) -> bytes:
     """Return a tree as a document."""
-    return cbor2.dumps({ROOT: with_contents(tree, _content)})
+    return encode({ROOT: with_contents(tree, _content)})
+
+
+def encode(document: object) -> bytes:
+    """Return CBOR."""
+    return cbor2.dumps(document)
 
 
 def wrap_message(blob: bytes) -> bytes:
@@ -84,7 +94,7 @@ def wrap_messages(items: Sequence[bytes]) -> bytes:
 def write_message(element: Element) -> bytes:
     """Return a message's element, as it stands in a document."""
     tree = with_contents({"message": [element]}, _content)
-    return cbor2.dumps(tree["message"][0])
+    return encode(tree["message"][0])
 
 
 class Linked:

@@ -99,11 +99,15 @@ class Client:
             method, url, content=body, headers={k: v for k, v in given.items() if v}
         )
 
+    def url(self, uri: str) -> str:
+        """Return where the next node has a resource."""
+        return next(self._turns) + _path(uri)
+
     def stream(
         self, uri: str, headers: Mapping[str, str]
     ) -> AbstractContextManager[httpx.Response]:
         """Send a GET to the next node, whose answer is read as it comes inside `with`."""
-        return self._http.stream("GET", next(self._turns) + _path(uri), headers=headers)
+        return self._http.stream("GET", self.url(uri), headers=headers)
 
     def get(self, uri: str, **headers: str) -> httpx.Response:
         """GET; headers are given as `if_none_match=…`, an empty one is not sent."""
