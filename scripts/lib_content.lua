@@ -22,19 +22,15 @@ local function content_get(domain, content, most)
   return { state[1], state[2], state[3], data }
 end
 
--- The message of that number with its body, or nil. One that has expired is
--- no more, even where nobody has cleared it away yet.
-local function message_get(domain, pipe, number)
-  local entries = redis.call('XRANGE', pipe_key(domain, pipe) .. ':messages', number, number)
-  if not entries[1] then
-    return nil
-  end
-  local fields = entry_fields(entries[1])
+-- An entry's message with its body, or nil. One that has expired is no more,
+-- even where nobody has cleared it away yet.
+local function entry_message(domain, entry)
+  local fields = entry_fields(entry)
   if fields['e'] and tonumber(fields['e']) <= now_ms then
     return nil
   end
   local message = {
-    id = entries[1][1], blob = fields['m'], contents = '',
+    id = entry[1], blob = fields['m'], contents = '',
     redelivered = fields['r'] or '0', death = fields['d'] or '',
   }
   if fields['b'] then
@@ -42,6 +38,12 @@ local function message_get(domain, pipe, number)
     message.blob, message.contents = body[1], body[2]
   end
   return message
+end
+
+-- The message of that number, or nil.
+local function message_get(domain, pipe, number)
+  local entry = redis.call('XRANGE', pipe_key(domain, pipe) .. ':messages', number, number)[1]
+  return entry and entry_message(domain, entry)
 end
 
 local function words(text)

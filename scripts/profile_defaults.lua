@@ -16,3 +16,4 @@ feed_types[''] = {
 
 pipe_types[''] = { name = '' }
 pipe_types['fifo'] = { name = '' } -- draft/3's word for it
+pipe_types['stream'] = { name = '' } -- any pipe can be streamed

@@ -263,6 +263,8 @@ class Limits:
     messages_per_feed: int = 100_000
     redeliveries: int = 5
     messages_listed: int = 500
+    messages_read: int = 1_000
+    read_bytes: int = 2 * 1024 * 1024
     staged_seconds: float = 600
     idempotency_seconds: float = 3_600
     idle_seconds: float = 86_400

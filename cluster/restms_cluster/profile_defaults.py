@@ -18,7 +18,8 @@ joined, from its creation on, to the feed "default" at the pipe's own name: a
 message posted to "default" with a pipe's name as its address reaches that
 pipe. That join cannot be deleted, and no other can be made on "default".
 
-"fifo" is accepted as another word for the default pipe type.
+"fifo" and "stream" are accepted as other words for the default pipe type: any
+pipe can be read as a stream.
 """,
     lua=source("profile_defaults"),
 )

@@ -41,18 +41,49 @@ async def read(
     return await Reader(broker, token, packed=packed).read(pull)
 
 
-class Reader:
-    """A reader who may wait for a message, inside `async with`.
+class Called:
+    """Who may be called for an ondemand pipe's next message, inside `async with`.
 
-    While it waits, an ondemand pipe is called when there is a message for it.
     Afterwards it is called no more, or others would wait for this reader.
     """
 
-    def __init__(self, broker: Broker, token: Token, *, packed: bool = False) -> None:
+    def __init__(self, broker: Broker, pipe: Token) -> None:
         self._broker = broker
+        self._pipe = pipe
+        self._listed = False
+
+    async def __aenter__(self) -> Self:
+        """Return the reader."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Take the pipe off the list of those to be called."""
+        if not self._listed:
+            return
+        with trio.move_on_after(LEAVE_SECONDS, shield=True):
+            try:
+                leaving = PipeLeave(self._pipe.domain, self._pipe.secret, self._broker.bounds)
+                await self._broker.run(leaving)
+            except RestMSError as refusal:
+                # Whoever looks for what is due passes over it within a second or so.
+                _log.warning("a reader who went is still called: %s", refusal)
+
+
+class Reader(Called):
+    """A reader who may wait for a message, inside `async with`.
+
+    While it waits, an ondemand pipe is called when there is a message for it.
+    """
+
+    def __init__(self, broker: Broker, token: Token, *, packed: bool = False) -> None:
+        super().__init__(broker, token.pipe())
         self._token = token
         self._packed = packed
-        self._listed = False
 
     async def read(self, pull: Pull) -> Message | Packed | None:
         """Return the message, or None where it is the next that will come.
@@ -75,38 +106,34 @@ class Reader:
         self._listed = False
         return _found(broker, token, answer, packed=self._packed)
 
-    async def __aenter__(self) -> Self:
-        """Return the reader."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        """Take the pipe off the list of those to be called."""
-        if not self._listed:
-            return
-        with trio.move_on_after(LEAVE_SECONDS, shield=True):
-            try:
-                leaving = PipeLeave(self._token.domain, self._token.secret, self._broker.bounds)
-                await self._broker.run(leaving)
-            except RestMSError as refusal:
-                # Whoever looks for what is due passes over it within a second or so.
-                _log.warning("a reader who went is still called: %s", refusal)
-
 
 def _found(broker: Broker, token: Token, answer: Answer, *, packed: bool) -> Message | Packed:
     if answer.outcome is not Outcome.OK:
         raise NotFoundError("There is no such message.")
+    blob = packed_blob(broker, answer.values) if packed else None
+    if blob is not None:
+        return Packed(token, int(answer.values[0].partition(b"-")[2]), blob)
+    return message_from(broker, token, answer.values)
+
+
+def packed_blob(broker: Broker, values: Sequence[Any]) -> bytes | None:
+    """Return a message's stored form, of what a script tells of it; None where more is to be said.
+
+    `values`: entry, blob, contents stored apart, contents taken out, how often it
+    came back, why it is a dead letter.
+    """
+    blob: bytes
+    _, blob, parts, dropped, redelivered, death = values
+    plain = redelivered == b"0" and not (death or parts or dropped)
+    return blob if plain and len(blob) <= broker.limits.embed_bytes else None
+
+
+def message_from(broker: Broker, token: Token, values: Sequence[Any]) -> Message:
+    """Make a message of what a script tells of it, the same as for `packed_blob`."""
     embed = broker.limits.embed_bytes
-    entry, blob, parts, dropped, redelivered, death = answer.values
-    plain = redelivered == b"0" and not death
+    entry, blob, parts, dropped, redelivered, death = values
     # Each content that was taken out is a change of the message.
     version = int(entry.partition(b"-")[2]) + len(dropped)
-    if packed and plain and not parts and not dropped and len(blob) <= embed:
-        return Packed(token, version, blob)
     gone = {int(name.partition(b"-")[2]) for name in dropped}
     properties, headers, embedded = blobs.unpack(blob)
     delivered: list[Embedded | Stored] = []

@@ -261,6 +261,18 @@ class MessagePull(Transition):
 
 
 @dataclass(frozen=True, slots=True)
+class MessagesRead(Transition):
+    reads: ClassVar[bool] = True
+
+    pipe: str
+    after: int
+    most: int
+    room: int
+    embed: int
+    idle: int
+
+
+@dataclass(frozen=True, slots=True)
 class MessageDelete(Grouped):
     shared: ClassVar[tuple[str, ...]] = ("idle",)
 

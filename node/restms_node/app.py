@@ -6,18 +6,21 @@ It knows nothing of the protocol but where its errors go.
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
 
 import trio
 from quart import Request as QuartRequest
-from quart import Response, request
+from quart import Response, has_request_context, request, websocket
+from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
+from restms_node import sockets
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -42,7 +45,8 @@ class App(QuartTrio):
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
-        where = f"{request.method} {shortened(request.path)}"
+        asked = request if has_request_context() else websocket
+        where = f"{asked.method} {shortened(asked.path)}"
         _log.error("unexpected error on %s", where, exc_info=exception_info)
 
 
@@ -87,30 +91,56 @@ def make_app(node: Node) -> App:
             return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
         return respond(sentence(error.code or 500, _sentence(error)))
 
+    _serve_sockets(app, node, cors)
     return app
 
 
-async def received(node: Node, raw: QuartRequest) -> Request:
-    """Make a Request, its body read within its limit and its time."""
+def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
+    """Serve the WebSockets of pipes; what cannot be opened is answered as a GET would be."""
+
+    @app.websocket("/", defaults={"path": ""})
+    @app.websocket("/<path:path>")
+    async def any_socket(path: str) -> Response | None:  # noqa: ARG001, Quart's signature
+        try:
+            asked = _request(node, websocket)
+            # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
+            if not cors.admits(asked.header("origin"), asked.uris.base):
+                raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
+            session = await sockets.opened(node, asked, websocket.requested_subprotocols)
+        except RestMSError as error:
+            return respond(problem(error))
+        await websocket.accept(subprotocol=session.subprotocol.name)
+        await session.run(websocket)
+        return None
+
+
+def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
+    """Make a Request without a body."""
     headers: dict[str, str] = {}
     for name, value in raw.headers.items():
         key = name.lower()
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
-    path, query = raw.path, raw.query_string.decode("latin-1")
+    query = raw.query_string.decode("latin-1")
+    return Request(raw.method, raw.path, headers, uris, query=query)
+
+
+async def received(node: Node, raw: QuartRequest) -> Request:
+    """Make a Request, its body read within its limit and its time."""
+    asked = _request(node, raw)
     if raw.method in SAFE:
-        return Request(raw.method, path, headers, uris, query=query)
-    target, content_type = uris.target(path), headers.get("content-type")
+        return asked
+    target, content_type = asked.uris.target(asked.path), asked.header("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
         stream = body_stream(raw, limit, node.settings.body_seconds)
-        return Request(raw.method, path, headers, uris, stream=stream, query=query)
+        return replace(asked, stream=stream)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
-    return Request(raw.method, path, headers, uris, body, query=query)
+    return replace(asked, body=body)
 
 
 async def read_body(raw: QuartRequest, limit: int) -> bytes:

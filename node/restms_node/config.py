@@ -46,6 +46,8 @@ LIMITS_HELP = {
     "messages_per_feed": "most messages that wait in a feed, to be handed out or for their time",
     "redeliveries": "how often a message comes back before it goes to a dead-letter feed",
     "messages_listed": "most messages that one answer lists",
+    "messages_read": "most whole messages in one answer, of a pipe read with ?messages=N",
+    "read_bytes": "bytes of messages after which such an answer ends",
     "staged_seconds": "how long a staged content waits for its message",
     "idempotency_seconds": "how long a repeat is known by its Idempotency-Key",
     "idle_seconds": "how long a pipe that nobody uses is kept",
@@ -98,7 +100,12 @@ class Settings:
     reread_seconds: float = _option(
         values.seconds(), 5.0, "how often a waiting request looks by itself, hints or not"
     )
-    max_waits: int = _option(values.whole(), 10_000, "most requests that may wait at a time")
+    heartbeat_seconds: float = _option(
+        values.seconds(), 15.0, "how long a stream of messages is silent before it gives a sign"
+    )
+    max_waits: int = _option(
+        values.whole(), 10_000, "most requests that may wait at a time, streams among them"
+    )
     drain_delay_seconds: float = _option(
         values.seconds(0),
         1.0,

@@ -14,6 +14,7 @@ from restms_node.documents_read import (
     pipe_change,
 )
 from restms_node.documents_write import (
+    delivered_element,
     domain_tree,
     feed_tree,
     join_tree,
@@ -29,6 +30,7 @@ __all__ = [
     "MessageDraft",
     "PipeChange",
     "PipeDraft",
+    "delivered_element",
     "domain_post",
     "domain_tree",
     "feed_change",

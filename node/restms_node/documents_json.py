@@ -10,20 +10,34 @@ from restms_node.trees import ROOT, Element, Tree, rooted, with_contents
 
 def read(data: bytes) -> Tree:
     """Return the tree of a document; BadRequestError if it cannot be read."""
+    return rooted(decode(data))
+
+
+def decode(data: bytes) -> object:
+    """Return what JSON says; BadRequestError where it is none, or has a name twice."""
     try:
-        document = json.loads(
+        return json.loads(
             data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant
         )
     except RecursionError:
         raise BadRequestError("The document nests too deep.") from None
     except ValueError:  # not UTF-8, not JSON, or an integer of many thousand digits
         raise BadRequestError("The document is not JSON in UTF-8.") from None
-    return rooted(document)
 
 
 def write(tree: Tree) -> bytes:
     """Return a tree as a document."""
-    document = {ROOT: with_contents(tree, _content)}
+    return encode({ROOT: with_contents(tree, _content)})
+
+
+def write_message(element: Element) -> bytes:
+    """Return a message's element, as it stands in a document."""
+    tree = with_contents({"message": [element]}, _content)
+    return encode(tree["message"][0])
+
+
+def encode(document: object) -> bytes:
+    """Return JSON in one line."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -76,6 +76,11 @@ def message_tree(message: Message, uris: Uris) -> Tree:
     return {"message": [_message_element(message, uris)]}
 
 
+def delivered_element(message: Message, uris: Uris) -> Element:
+    """Describe a message among others, which has its URI with it."""
+    return {"href": uris.resource(message.token), **_message_element(message, uris)}
+
+
 def routed_tree(routed: Iterable[Routed]) -> Tree:
     """Describe what became of each posted message (3/Defaults)."""
     elements: list[Element] = []

@@ -20,6 +20,7 @@ NO_BODY = (204, 304)
 _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
+_HTTP = {"ws": "http", "wss": "https"}  # the resources of a WebSocket have URIs of HTTP
 _SECRET = re.compile(r"\b([fpjc][0-9a-f]{4})[0-9a-f]{28}\b")
 
 
@@ -34,9 +35,11 @@ def base_uri(settings: Settings, scope: Mapping[str, Any], headers: Mapping[str,
     if settings.base_url:
         return settings.base_url
     scheme, authority = str(scope["scheme"]), headers.get("host", "")
+    scheme = _HTTP.get(scheme, scheme)
     if _trusted(settings, scope):
         # A chain of proxies adds to the left; ours wrote the last word.
-        scheme = _last(headers.get("x-forwarded-proto")) or scheme
+        forwarded = _last(headers.get("x-forwarded-proto"))
+        scheme = _HTTP.get(forwarded, forwarded) or scheme
         authority = _last(headers.get("x-forwarded-host")) or authority
     if scheme not in ("http", "https"):
         raise BadRequestError("The forwarded protocol is neither http nor https.")

@@ -4,6 +4,7 @@ import logging
 from typing import cast
 
 import trio
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -88,7 +89,20 @@ class Guard:
                 for error in errors.exceptions:
                     _log.warning("an answer was cut short: %s", error)
         else:
+            if scope["type"] == "websocket":
+                _decline_compression(send)
             await self._app(scope, receive, send)
+
+
+def _decline_compression(send: ASGISendCallable) -> None:
+    """Overlook a WebSocket client's offer to compress, for Hypercorn would always take it up.
+
+    That costs some 300 KB a connection, and a frame may then grow a thousandfold
+    before anybody looks at its size. There is no option for it.
+    """
+    stream = getattr(send, "__self__", None)
+    if isinstance(stream, WSStream):
+        stream.handshake.extensions = None
 
 
 def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:

@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from restms_cluster.errors import BadRequestError, NotFoundError, UnsupportedTypeError
 from restms_cluster.names import FeedName, Kind, Token
-from restms_node import resources_feed, resources_message
+from restms_node import resources_feed, resources_message, resources_pipe
 from restms_node.config import Settings
 from restms_node.front import is_authority
 from restms_node.negotiation import content_representation
@@ -30,6 +30,7 @@ SERVED: Mapping[tuple[str, str, str], Handler] = {
     ("POST", "feed", ""): resources_feed.post,
     ("GET", "message", ""): resources_message.describe,
     ("DELETE", "message", ""): resources_message.acknowledge,
+    ("GET", "pipe", "messages"): resources_pipe.describe,
 }
 """By method, noun, and the name of the query's one parameter."""
 

@@ -5,7 +5,7 @@ name come joined by commas.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,8 @@ from restms_node.representations import REPRESENTATIONS, Representation, find
 
 MAX_WAIT = 10**6
 """The longest wait, in seconds, that a preference can mean."""
+
+MEDIA_TYPES = tuple(known.media_type for known in REPRESENTATIONS)
 
 _KEPT = 128  # clients send the same few values again and again
 _TYPE_LENGTH = 255
@@ -70,24 +72,29 @@ def choose(accept: str | None) -> Representation:
     known = find(accept)
     if known is not None:
         return known
+    media_type = choose_among(accept, MEDIA_TYPES)
+    return REPRESENTATIONS[MEDIA_TYPES.index(media_type)]
+
+
+def choose_among(accept: str, offered: Sequence[str]) -> str:
+    """Return the media type that the client likes best of those that are offered, ours first."""
     members = [_members(member) for member in _split(accept, ",")]
     ranges = [found for place, member in enumerate(members) if (found := _range(member, place))]
     if not ranges:
-        return REPRESENTATIONS[0]
+        return offered[0]
     best: tuple[float, int, int] | None = None
     chosen = None
-    for representation in REPRESENTATIONS:
-        covering = [found for found in ranges if found.covers(representation.media_type)]
+    for media_type in offered:
+        covering = [found for found in ranges if found.covers(media_type)]
         if not covering:
             continue
         # The most specific range decides on a type, even to refuse it.
         decides = max(covering, key=lambda found: (found.specificity, -found.place))
         rank = (decides.quality, decides.specificity, -decides.place)
         if decides.quality > 0 and (best is None or rank > best):
-            best, chosen = rank, representation
+            best, chosen = rank, media_type
     if chosen is None:
-        offered = ", ".join(known.media_type for known in REPRESENTATIONS)
-        raise UnsupportedTypeError(f"The server writes {offered} only.")
+        raise UnsupportedTypeError(f"The server writes {', '.join(offered)} only.")
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from restms_cluster import joins, pipes
 from restms_cluster.names import Token
-from restms_node import documents
+from restms_node import batches, documents, queries, streams
 from restms_node.bodies import posted
 from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
@@ -11,7 +11,13 @@ from restms_node.node import Node
 
 
 async def describe(node: Node, request: Request, token: Token) -> Answer:
-    """GET: the joins, the messages, and last the asynclet."""
+    """GET: the joins, the messages, and last the asynclet; or whole messages."""
+    most = queries.numbers(request.query, ("messages",)).get("messages")
+    if most is not None:
+        return await batches.read(node, request, token, most)
+    media_type = streams.chosen(request.header("accept"))
+    if media_type is not None:
+        return await streams.read(node, request, token, media_type)
     return await get(
         node,
         request,

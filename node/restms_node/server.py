@@ -23,6 +23,7 @@ from restms_node.config import Settings
 from restms_node.guard import Guard
 from restms_node.node import Node
 from restms_node.serving import serve_connections
+from restms_node.subprotocols import FRAME_BYTES
 from restms_node.version import VERSION
 from restms_node.waiting import Waits
 
@@ -128,6 +129,7 @@ async def _serve_http(settings: Settings, listener: socket.socket, broker: Broke
     config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
     config.loglevel = "WARNING"
+    config.websocket_max_message_size = FRAME_BYTES
     app = ASGIWrapper(Guard(make_app(node)))
     with trio.CancelScope() as everything:
         await serve_connections(

@@ -51,21 +51,50 @@ class Waits:
         found = await read()
         if found is not None or seconds <= 0:
             return found
-        reread = reread or read
-        with self._parked(), trio.move_on_after(seconds) as scope, watched(scope):
+        with self.place():
+            return await self.next(hints, reread or read, seconds, watched)
+
+    async def next(
+        self,
+        hints: str,
+        read: Callable[[], Awaitable[T | None]],
+        seconds: float,
+        watched: Watched = nullcontext,
+    ) -> T | None:
+        """Wait as `until` does, inside of `place`: a stream waits again and again in one place."""
+        self._check_draining()
+        with trio.move_on_after(seconds) as scope, watched(scope):
             async with self._notifications.watch(hints) as watch:
                 while True:
                     pause = self._reread_seconds
                     try:
-                        found = await reread()
+                        found = await read()
                     except StateUnavailableError:
                         pause = min(pause, RETRY_SECONDS)
+                        found = None
                     if found is not None:
                         return found
                     # Spread out, so that many waits do not read in one moment.
                     await watch.wakeup(pause * random.uniform(0.75, 1.25))
                     self._check_draining()
         return None
+
+    def check(self) -> None:
+        """Raise DrainingError when the node drains, UnavailableError when no place is free."""
+        self._check_draining()
+        if self.parked >= self._most:
+            raise UnavailableError("This node has all the waiting readers it can take.")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count as one of the waits for the time of a block; raises what `check` does."""
+        self.check()
+        self.parked += 1
+        try:
+            yield
+        finally:
+            self.parked -= 1
+            self._ended.set()
 
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
@@ -77,18 +106,6 @@ class Waits:
         while self.parked:
             self._ended = trio.Event()
             await self._ended.wait()
-
-    @contextmanager
-    def _parked(self) -> Iterator[None]:
-        self._check_draining()
-        if self.parked >= self._most:
-            raise UnavailableError("This node has all the waiting readers it can take.")
-        self.parked += 1
-        try:
-            yield
-        finally:
-            self.parked -= 1
-            self._ended.set()
 
     def _check_draining(self) -> None:
         if self.draining:

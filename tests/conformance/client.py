@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import AbstractContextManager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -97,6 +98,16 @@ class Client:
         return self._http.request(
             method, url, content=body, headers={k: v for k, v in given.items() if v}
         )
+
+    def url(self, uri: str) -> str:
+        """Return where the next node has a resource."""
+        return next(self._turns) + _path(uri)
+
+    def stream(
+        self, uri: str, headers: Mapping[str, str]
+    ) -> AbstractContextManager[httpx.Response]:
+        """Send a GET to the next node, whose answer is read as it comes inside `with`."""
+        return self._http.stream("GET", self.url(uri), headers=headers)
 
     def get(self, uri: str, **headers: str) -> httpx.Response:
         """GET; headers are given as `if_none_match=…`, an empty one is not sent."""

@@ -24,8 +24,12 @@ ORIGIN = "http://page.example"
 # test lets a dead-letter feed or the pipe that reads it hold more than these at a time.
 LISTED, PER_PIPE, PER_FEED, WAIT_SECONDS, STAGED_SECONDS = 3, 5, 4, 1, 1
 DOCUMENT_BYTES, CONTENT_BYTES = 10_000, 20_000
+READ, READ_BYTES = 4, 3_000
 SMALL = (
     *("--messages-listed", str(LISTED)),
+    *("--messages-read", str(READ)),
+    *("--read-bytes", str(READ_BYTES)),
+    *("--heartbeat-seconds", "0.1"),
     *("--messages-per-pipe", str(PER_PIPE)),
     *("--messages-per-feed", str(PER_FEED)),
     *("--wait-seconds", str(WAIT_SECONDS)),

@@ -4,10 +4,12 @@ import time
 
 import cbor2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restms_cluster import blobs
 from restms_cluster.errors import BadRequestError
-from restms_cluster.model import Draft, Embedded, Header
+from restms_cluster.model import PROPERTIES, Draft, Embedded, Header
 from restms_node import documents_cbor as cbor
 
 
@@ -40,6 +42,30 @@ def test_a_stored_message_is_wrapped_as_it_is():
         "content": [{"type": "a/b", "value": b"\0"}],
     }
     assert cbor.read(cbor.wrap_message(blobs.pack(draft))) == {"message": [message]}
+
+
+TEXTS = st.text(max_size=30)
+DRAFTS = st.builds(
+    Draft,
+    st.dictionaries(st.sampled_from(PROPERTIES), st.text(min_size=1, max_size=30)),
+    st.lists(st.builds(Header, TEXTS, TEXTS), max_size=3).map(tuple),
+    st.lists(st.builds(Embedded, TEXTS, TEXTS | st.binary(max_size=300)), max_size=3).map(tuple),
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**16 - 1), DRAFTS), max_size=300),
+    st.sampled_from(["/p-", "http://127.0.0.1:8080/" + "x" * 300 + "-"]),
+)
+def test_stored_messages_get_their_href_without_being_decoded(numbered, prefix):
+    linked = cbor.Linked(prefix)
+    items = [linked.item(b"%d" % number, blobs.pack(draft)) for number, draft in numbered]
+    expected = [
+        {"href": f"{prefix}{number}", **cbor2.loads(blobs.pack(draft))}
+        for number, draft in numbered
+    ]
+    assert [cbor2.loads(item) for item in items] == expected
+    assert cbor2.loads(cbor.wrap_messages(items)) == {"restms": {"message": expected}}
 
 
 def within(value):

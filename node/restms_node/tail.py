@@ -1,0 +1,70 @@
+"""The messages of a pipe as they come, for whoever sends them on: one reader, one place."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+from restms_cluster import pipes
+from restms_cluster.inbox import Delivered, Inbox
+from restms_cluster.names import Token
+from restms_cluster.readers import Pull
+from restms_node.node import Node
+
+T = TypeVar("T")
+
+MOST = 256
+ROOM = 256 * 1024  # bytes: what a stream has in memory at a time, but for one larger message
+
+
+class Tail:
+    """Reads a pipe from the oldest message after `after` on, inside `async with`.
+
+    It holds a place among the node's waits: entering raises DrainingError and
+    UnavailableError. The next messages are read when they are asked for, so a slow
+    reader holds up nobody else.
+    """
+
+    def __init__(self, node: Node, pipe: Token, *, after: int = 0, packed: bool = False) -> None:
+        self._node = node
+        self._pipe = pipe
+        self._inbox = Inbox(node.broker, pipe, after=after, packed=packed)
+        self._open = AsyncExitStack()
+
+    async def oldest(self) -> int | None:
+        """Return the number of the oldest message that is not acknowledged, None without any."""
+        inbox = Inbox(self._node.broker, self._pipe, packed=True)
+        found = await inbox.read(Pull.NOTHING, 1, 1)
+        return int(found[0][0]) if found else None
+
+    async def until(self, read: Callable[[], Awaitable[T | None]]) -> T | None:
+        """Return what `read` finds, read again as the pipe changes; else as `next`."""
+        seconds = self._node.settings.heartbeat_seconds
+        return await self._node.waits.next(pipes.hints(self._pipe), read, seconds)
+
+    async def next(self, most: int = MOST) -> list[Delivered] | None:
+        """Return the next messages as soon as there are some; None when it is time for a heartbeat.
+
+        Raises DrainingError when the node drains, NotFoundError when the pipe is deleted.
+        """
+        most = min(most, MOST, self._node.settings.limits.messages_read)
+        return await self.until(partial(self._read, most))
+
+    async def _read(self, most: int) -> list[Delivered] | None:
+        return await self._inbox.read(Pull.WAIT, most, ROOM) or None
+
+    async def __aenter__(self) -> Self:
+        """Take a place."""
+        self._open.enter_context(self._node.waits.place())
+        await self._open.enter_async_context(self._inbox)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Leave it."""
+        await self._open.__aexit__(kind, error, at)
