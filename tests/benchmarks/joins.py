@@ -33,7 +33,7 @@ from restms_cluster.model import Header
 from restms_cluster.scripts import Transition
 from restms_cluster.transitions import JoinCreate, JoinDelete, MessagePublish
 from tests.benchmarks import bulk
-from tests.benchmarks.messages import Wire
+from tests.benchmarks.wire import Wire
 from tests.nodes import Cluster
 from tests.servers import start_server
 
