@@ -11,11 +11,11 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
-from tests.benchmarks import beside, burden, crowd, profiles, single, volume, wakeup
+from tests.benchmarks import beside, burden, crowd, joins, profiles, single, volume, wakeup
 from tests.benchmarks.measure import Found, Group, Setting, Way
 from tests.benchmarks.progress import Progress
 from tests.benchmarks.report import tables, write
@@ -31,8 +31,9 @@ GROUPS = (
     burden.ELSEWHERES,
     beside.BESIDE,
 )
+# A program of its own, whose rounds are many and short: it comes last.
+JOINS = Group("joins", "Joins that do not match", nullcontext, rounds=8, guess=8)
 OUTPUT = Path("build/bench")
-IMAGES = Path("docs/images")
 SECONDS = 1.0
 
 
@@ -42,7 +43,7 @@ def measure(group: Group, rounds: int, setting: Setting, progress: Progress) -> 
     A way that fails is left out from then on; whatever the others give stays.
     """
     found = Found()
-    progress.group(group.name)
+    progress.group("starting")
     try:
         with group.open(setting) as ways:
             found.ways = ways
@@ -68,29 +69,39 @@ def _measure(found: Found, name: str, way: Way) -> None:
 
 def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
     """Measure, print and write everything; tell whether all could be measured."""
-    # No test of ours may be left running because the terminal was closed, or by a supervisor.
+    # Nothing may be left running because the terminal was closed, or a supervisor ends us.
     for what in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(what, _end)
     chosen = [(group, asked.rounds or group.rounds) for group in groups]
     progress = Progress(chosen)
     scratch = Path(tempfile.mkdtemp(prefix="restms-bench-"))
     setting, results = Setting(asked.seconds, scratch), {}
+    curve: joins.Found | None = None
     try:
         for group, rounds in chosen:
             setting.directory = scratch / group.name
             setting.directory.mkdir()
-            results[group.name] = measure(group, rounds, setting, progress)
+            if group is JOINS:
+                progress.group(f"{rounds} rounds")
+                curve = joins.measured(rounds)
+            else:
+                results[group.name] = measure(group, rounds, setting, progress)
             progress.ended()
             shutil.rmtree(setting.directory, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    print(tables(groups, results, setting))
+    print(tables([group for group in groups if group is not JOINS], results, setting))
+    if curve is not None:
+        print(f"\n{JOINS.text}\n{joins.report(curve)}")
     write(asked.output / "results.json", results, setting)
     print(f"\nEvery result is in {asked.output / 'results.json'}.")
-    if asked.images is not None and find_spec("matplotlib") is not None:
+    if asked.images is not None:
         from tests.benchmarks import plots
 
         drawn = plots.draw(results, setting, asked.images)
+        if curve is not None:
+            drawn.append(asked.images / "joins.svg")
+            joins.plot(curve, drawn[-1])
         print("Drawn:", *drawn)
     return not any(found.failed for found in results.values())
 
@@ -100,7 +111,8 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    names = [group.name for group in GROUPS]
+    groups = (*GROUPS, JOINS)
+    names = [group.name for group in groups]
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the groups of figures")
     parser.add_argument("--only", default=",".join(names), metavar="A,B", help="these groups")
@@ -117,8 +129,8 @@ def main() -> None:
     )
     asked = parser.parse_args()
     if asked.list:
-        for group in GROUPS:
-            print(f"{group.name:<12}{group.text}, {group.rounds} rounds")
+        for group in groups:
+            print(f"{group.name:<12}{group.text} ({group.rounds} rounds)")
         return
     if asked.profile:
         profiles.run(asked.output)
@@ -127,7 +139,7 @@ def main() -> None:
     if unknown := set(wanted) - set(names):
         parser.error(f"there is no {', '.join(sorted(unknown))}; --list tells what there is")
     try:
-        done = run([group for group in GROUPS if group.name in wanted], asked)
+        done = run([group for group in groups if group.name in wanted], asked)
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; everything that was started has been stopped.")
     sys.exit(not done)

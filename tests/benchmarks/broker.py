@@ -19,7 +19,7 @@ REDIS = (*OPTIONS, "--auto-aof-rewrite-percentage", "0")
 ROOMY = (
     *("--messages-per-pipe", "100000000"),
     *("--pipes-per-domain", "1000000"),
-    *("--max-waits", "100000"),
+    *("--max-waits", "15000"),
 )
 PUBLISH = "/restms/feed/default"
 

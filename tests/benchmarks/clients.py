@@ -76,15 +76,19 @@ class Clients:
     def finish(self) -> None:
         """Go on until all conversations have ended. AnswerError if nothing comes any more."""
         while self._under_way:
-            events = self._epoll.poll(TIMEOUT_SECONDS)
-            if not events:
+            if not self.look(TIMEOUT_SECONDS):
                 raise AnswerError(f"{self._under_way} have no answer after {TIMEOUT_SECONDS:.0f} s")
-            for number, event in events:
-                client = self._clients[number]
-                if event & ~select.EPOLLOUT:
-                    self._receive(client)
-                if event & select.EPOLLOUT:
-                    self._send(client, b"")
+
+    def look(self, seconds: float = 0.0) -> bool:
+        """Go on with whatever comes in that time, and tell whether anything came."""
+        events = self._epoll.poll(seconds)
+        for number, event in events:
+            client = self._clients[number]
+            if event & ~select.EPOLLOUT:
+                self._receive(client)
+            if event & select.EPOLLOUT:
+                self._send(client, b"")
+        return bool(events)
 
     def close(self) -> None:
         for client in self._clients.values():

@@ -48,7 +48,7 @@ class Crowd:
 
         line = Line(self._nodes.urls[0])
         self.clients.begin([wait(n) for n in range(1, self._count + 1)])
-        await_parked(self._nodes, self._count)
+        await_parked(self._nodes, self.clients, self._count)
         posted = time.perf_counter()
         line.send(POST)
         self.clients.finish()

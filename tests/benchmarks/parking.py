@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 60.0
 
 def waiting(number: int, turn: int) -> bytes:
     """A request for a message of a pipe that `bulk` made, which waits for it."""
-    return request("GET", f"/restms/resource/{bulk.secret(number)}-{turn}")
+    return request("GET", f"/restms/resource/p{bulk.secret(number)}-{turn}")
 
 
 def make_crowd(nodes: Cluster, count: int) -> None:
@@ -31,14 +31,18 @@ def make_crowd(nodes: Cluster, count: int) -> None:
         bulk.run_all(client, (bulk.join(n, bulk.secret(n), FEED) for n in range(1, count + 1)))
 
 
-def await_parked(nodes: Cluster, count: int) -> None:
-    """Return when so many pipes are watched, and the nodes have nothing more to do for it."""
+def await_parked(nodes: Cluster, clients: Clients, count: int) -> None:
+    """Return when so many pipes are watched, and the nodes have nothing more to do for it.
+
+    AnswerError if somebody is answered, or if it takes too long.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     client: Any
     with nodes.redis.client() as client:
         while len(client.pubsub_channels("*:pipe:*")) < count:
             if time.monotonic() > deadline:
                 raise AnswerError(f"{count} requests do not wait after {PATIENCE_SECONDS:.0f} s")
+            clients.look()
             time.sleep(0.02)
     while any(busy > CALM_SHARE for busy in _busy(nodes.nodes)):
         if time.monotonic() > deadline:
@@ -77,7 +81,7 @@ def parked(nodes: Cluster, count: int) -> Iterator[None]:
     """Have so many requests wait at the nodes, for nothing that comes."""
     with Clients(nodes.urls, count) as clients:
         clients.begin([wait(number, 1) for number in range(1, count + 1)])
-        await_parked(nodes, count)
+        await_parked(nodes, clients, count)
         yield
 
 

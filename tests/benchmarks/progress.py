@@ -21,10 +21,10 @@ class Progress:
         self._line = sys.stderr.isatty()
         self._width = 0
 
-    def group(self, name: str) -> None:
-        """A group begins, and starts what it needs."""
+    def group(self, text: str) -> None:
+        """The next group begins, with this first."""
         self._began, self._rounds = time.monotonic(), 0
-        self._say(f"{name}: starting")
+        self._say(f"{self._left[0][0].name}: {text}")
 
     def way(self, round_number: int, text: str) -> None:
         """Something is measured, in a round that is counted from 1."""

@@ -7,15 +7,16 @@ it is what many run on their own machine in SQS's place.
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from tests.benchmarks.broker import TEXT
-from tests.benchmarks.clients import Clients, Conversation
 from tests.benchmarks.load import CONNECTIONS, Load, rate
 from tests.benchmarks.measure import NotInstalledError
 from tests.benchmarks.processes import free_port, listens, running
@@ -27,61 +28,62 @@ SIGNED = (
     "Authorization: AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/sqs/aws4_request, "
     "SignedHeaders=host, Signature=none"
 )
+PLENTY = 1000  # messages a second: more than it can give away
 MANY = 10  # messages in a request: the most that SQS takes
 
 
 @dataclass(frozen=True)
 class Sqs:
-    """An emulator at work, with one queue."""
+    """An emulator at work."""
 
     url: str
-    queue: str
 
     def publish(self, seconds: float) -> float:
         """Messages a second, one in a SendMessage."""
-        raw = call("SendMessage", QueueUrl=self.queue, MessageBody=TEXT)
-        found = rate(self.url, Load((raw,)), seconds)
-        self._purge()
-        return found
+        with self._queue() as queue:
+            raw = call("SendMessage", QueueUrl=queue, MessageBody=TEXT)
+            return rate(self.url, Load((raw,)), seconds)
 
     def publish_batches(self, seconds: float) -> float:
         """Messages a second, ten in a SendMessageBatch."""
-        found = rate(self.url, Load((self._batch(),)), seconds) * MANY
-        self._purge()
-        return found
+        with self._queue() as queue:
+            return rate(self.url, Load((_batch(queue),)), seconds) * MANY
 
     def take(self, seconds: float) -> float:
         """Messages a second, each received and deleted by itself."""
-        line = Line(self.url)
-        for _ in range(round(100 * seconds) + 2 * CONNECTIONS):  # 1,000 a second are enough
-            line.ask(self._batch())
-        line.close()
-        receive = call("ReceiveMessage", QueueUrl=self.queue, MaxNumberOfMessages=1)
-        done = 0
-
-        def taker(end: float) -> Conversation:
-            nonlocal done
-            while perf_counter() < end:
-                answer = yield receive
-                handle = json.loads(answer)["Messages"][0]["ReceiptHandle"]
-                yield call("DeleteMessage", QueueUrl=self.queue, ReceiptHandle=handle)
-                done += 1
-
-        with Clients(self.url, CONNECTIONS) as clients:
+        with self._queue() as queue, ThreadPoolExecutor(CONNECTIONS) as threads:
+            for _ in range(round(PLENTY * max(seconds, 1) / MANY)):
+                self.ask(_batch(queue))
             began = perf_counter()
-            clients.run([taker(began + seconds) for _ in range(CONNECTIONS)])
-            elapsed = perf_counter() - began
-        self._purge()
-        return done / elapsed
+            takers = [
+                threads.submit(self._take, queue, began + seconds) for _ in range(CONNECTIONS)
+            ]
+            return sum(each.result() for each in takers) / (perf_counter() - began)
 
-    def _batch(self) -> bytes:
-        entries = [{"Id": str(number), "MessageBody": TEXT} for number in range(MANY)]
-        return call("SendMessageBatch", QueueUrl=self.queue, Entries=entries)
+    def _take(self, queue: str, end: float) -> int:
+        receive = call("ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=1)
+        done = 0
+        while perf_counter() < end:
+            [message] = json.loads(self.ask(receive))["Messages"]
+            self.ask(call("DeleteMessage", QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]))
+            done += 1
+        return done
 
-    def _purge(self) -> None:
-        line = Line(self.url)
-        line.ask(call("PurgeQueue", QueueUrl=self.queue))
-        line.close()
+    def ask(self, raw: bytes) -> bytes:
+        """Send a request on a connection of its own: the server keeps none."""
+        with closing(Line(self.url)) as line:
+            return line.ask(raw)
+
+    @contextmanager
+    def _queue(self) -> Iterator[str]:
+        made = json.loads(self.ask(call("CreateQueue", QueueName=f"bench-{uuid4()}")))
+        yield made["QueueUrl"]
+        self.ask(call("DeleteQueue", QueueUrl=made["QueueUrl"]))
+
+
+def _batch(queue: str) -> bytes:
+    entries = [{"Id": str(number), "MessageBody": TEXT} for number in range(MANY)]
+    return call("SendMessageBatch", QueueUrl=queue, Entries=entries)
 
 
 def call(action: str, **parameters: Any) -> bytes:
@@ -98,8 +100,4 @@ def sqs(directory: Path) -> Iterator[Sqs]:
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with running(command, directory / "moto.log", lambda: listens(port)):
-        url = f"http://127.0.0.1:{port}"
-        line = Line(url)
-        made = json.loads(line.ask(call("CreateQueue", QueueName="bench")))
-        line.close()
-        yield Sqs(url, str(made["QueueUrl"]))
+        yield Sqs(f"http://127.0.0.1:{port}")
