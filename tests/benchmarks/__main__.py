@@ -18,7 +18,7 @@ from types import FrameType
 from tests.benchmarks import beside, burden, crowd, joins, profiles, single, volume, wakeup
 from tests.benchmarks.measure import Found, Group, Setting, Way
 from tests.benchmarks.progress import Progress
-from tests.benchmarks.report import tables, write
+from tests.benchmarks.report import markdown, tables, write
 
 GROUPS = (
     volume.VOLUME,
@@ -69,9 +69,10 @@ def _measure(found: Found, name: str, way: Way) -> None:
 
 def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
     """Measure, print and write everything; tell whether all could be measured."""
-    # Nothing may be left running because the terminal was closed, or a supervisor ends us.
+    # Nothing may be left running because the terminal was closed, or somebody ends us.
     for what in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(what, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also behind a shell's `&`
     chosen = [(group, asked.rounds or group.rounds) for group in groups]
     progress = Progress(chosen)
     scratch = Path(tempfile.mkdtemp(prefix="restms-bench-"))
@@ -90,11 +91,13 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
             shutil.rmtree(setting.directory, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    print(tables([group for group in groups if group is not JOINS], results, setting))
+    measured = [group for group in groups if group is not JOINS]
+    print(tables(measured, results, setting))
     if curve is not None:
         print(f"\n{JOINS.text}\n{joins.report(curve)}")
     write(asked.output / "results.json", results, setting)
-    print(f"\nEvery result is in {asked.output / 'results.json'}.")
+    (asked.output / "results.md").write_text(markdown(measured, results))
+    print(f"\nEvery result is in {asked.output}/results.json, tables for documents in results.md.")
     if asked.images is not None:
         from tests.benchmarks import plots
 

@@ -48,9 +48,13 @@ def _way_row(found: Found, name: str) -> str:
     if name in found.failed:
         return f"  {way.text:<64}  failed: {found.failed[name]}"
     results = found.results[name]
-    digits = ",.0f" if statistics.median(results) >= 100 else ",.2f"
+    digits = _digits(results)
     middle = format(statistics.median(results), digits)
     return f"  {way.text:<64}{middle:>12} {way.unit:<11}{_middle_half(results, digits):>18}"
+
+
+def _digits(results: Sequence[float]) -> str:
+    return ",.0f" if statistics.median(results) >= 100 else ",.2f"
 
 
 def _middle_half(results: Sequence[float], digits: str) -> str:
@@ -58,6 +62,37 @@ def _middle_half(results: Sequence[float], digits: str) -> str:
         return ""
     low, _, high = statistics.quantiles(results, n=4, method="inclusive")
     return f"({low:{digits}}-{high:{digits}})"
+
+
+def markdown(groups: Sequence[Group], results: Results) -> str:
+    """The tables that docs/performance.md shows."""
+    lines = ["| ratio | median | middle half | target | |", "|---|---:|---:|---:|---|"]
+    for group in groups:
+        for ratio in group.ratios:
+            each = results[group.name].ratio(ratio)
+            if each:
+                median = statistics.median(each)
+                said = ("met" if ratio.is_met(median) else "missed") if ratio.target() else ""
+                middle = _middle_half(each, ".2f").strip("()").replace("-", " to ")
+                lines.append(
+                    f"| {ratio.text} | {median:.2f} | {middle} | {ratio.target()} | {said} |"
+                )
+    for group in groups:
+        found = results[group.name]
+        lines += [
+            "",
+            f"**{group.text}**",
+            "",
+            "| | median | middle half | |",
+            "|---|---:|---:|---|",
+        ]
+        for name, each in found.results.items():
+            way, digits = found.ways[name], _digits(each)
+            middle = _middle_half(each, digits).strip("()").replace("-", " to ")
+            lines.append(
+                f"| {way.text} | {statistics.median(each):{digits}} | {middle} | {way.unit} |"
+            )
+    return "\n".join([*lines, ""])
 
 
 def write(path: Path, results: Results, setting: Setting) -> None:
