@@ -48,6 +48,16 @@ class Backlog:
                 done += BATCH
         return done / took
 
+    def take(self, seconds: float) -> float:
+        """Messages a second, read and acknowledged as they are, as long as there are enough."""
+        done, began = 0, time.perf_counter()
+        with closing(Line(self._url)) as line:
+            while time.perf_counter() < began + seconds:
+                number = last_number(self._pipe, line.ask(reading(self._pipe)))
+                line.ask(acknowledging(self._pipe, number))
+                done += BATCH
+        return done / (time.perf_counter() - began)
+
 
 @contextmanager
 def open_backlog(setting: Setting) -> Iterator[dict[str, Way]]:

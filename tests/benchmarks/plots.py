@@ -41,6 +41,8 @@ def sizes(axes: Any, found: Found) -> None:
     axes.set_yscale("log")
     axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
     axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.minorticks_off()
+    axes.set_yticks([1000, 3000, 10_000, 30_000, 100_000])
     axes.set_xlabel("messages of 100 bytes in a request")
     axes.set_ylabel("messages a second")
     axes.legend(frameon=False)
@@ -64,7 +66,9 @@ def bars(axes: Any, found: Found) -> None:
     for place, median in enumerate(medians):
         axes.text(median + high[place], place, f" {median:,.0f}", va="center", fontsize=8)
     axes.margins(x=0.15)
+    axes.locator_params(axis="x", nbins=5)
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(visible=False, axis="y")
     axes.set_xlabel("a second")
 
 
@@ -115,8 +119,9 @@ def _draw(path: Path, plot: Callable[[Any], None]) -> Path:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
-    plot(axes)
     axes.grid(axis="both", alpha=0.3)
+    axes.set_axisbelow(True)
+    plot(axes)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,14 @@
 """One message in a request, beside bare requests and beside what others do with one."""
 
+import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from tests.benchmarks import others
 from tests.benchmarks.broker import (
     BATCH,
-    PUBLISH,
     cluster,
     delete_pipe,
-    document,
     hello,
     make_pipe,
     publishing,
@@ -34,19 +33,25 @@ def post(url: str, seconds: float) -> float:
     return found
 
 
-def take(url: str, seconds: float) -> float:
-    """Return how many messages a second are read and acknowledged, each by two requests.
+def filled(url: str, seconds: float) -> tuple[str, ...]:
+    """Make a pipe for each connection, with more in it than can be taken in the time."""
+    pipes = tuple(make_pipe(url) for _ in range(CONNECTIONS))
+    with closing(Line(url)) as line:
+        for pipe in pipes:
+            for _ in range(math.ceil(MOST * max(seconds, 1) / BATCH)):
+                line.ask(publishing(pipe, BATCH, CBOR))
+    return pipes
 
-    Each connection has a pipe of its own, with more in it than it can read.
-    """
-    pipes = [make_pipe(url) for _ in range(CONNECTIONS)]
-    line = Line(url)
-    for pipe in pipes:
-        body = document([pipe] * BATCH, CBOR)
-        for _ in range(max(1, round(MOST * max(seconds, 1) / BATCH + 0.5))):
-            line.ask(request("POST", PUBLISH, body, CBOR))
-    line.close()
-    found = rate(url, Load(TAKE, tuple(pipes)), seconds) / len(TAKE)
+
+def take_from(url: str, pipes: tuple[str, ...], seconds: float) -> float:
+    """Return how many messages a second are read and acknowledged, each by two requests."""
+    return rate(url, Load(TAKE, pipes), seconds) / len(TAKE)
+
+
+def take(url: str, seconds: float) -> float:
+    """Fill pipes, and take from them; only that is timed."""
+    pipes = filled(url, seconds)
+    found = take_from(url, pipes, seconds)
     for pipe in pipes:
         delete_pipe(url, pipe)
     return found
