@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test lint bench clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 0.0.0.0:80 ...' for options)"
 	@echo "make test   run the tests (TESTS=tests/node for some of them)"
 	@echo "make lint   check style, types and imports"
+	@echo "make bench  measure, beside others, and draw docs/images (ARGS='--list' and others)"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/.run
@@ -29,6 +30,9 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench
+	@$(BIN)/python -m tests.benchmarks --images docs/images $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist restms.egg-info
@@ -50,6 +54,11 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 $(VENV)/.lint: pyproject.toml | $(BIN)/python
 	@echo "Installing restms and what checks it in $(VENV)"
 	@$(PIP) install --editable '.[lint]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what measures it in $(VENV)"
+	@$(PIP) install --editable '.[test,bench]'
 	@touch $@
 
 $(BIN)/python:

@@ -19,7 +19,7 @@ import redis
 import trio
 
 from tests.benchmarks import bulk
-from tests.benchmarks.messages import Wire
+from tests.benchmarks.wire import Wire
 from tests.nodes import Cluster, Node
 
 ROUNDS = 4

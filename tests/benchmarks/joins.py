@@ -33,7 +33,7 @@ from restms_cluster.model import Header
 from restms_cluster.scripts import Transition
 from restms_cluster.transitions import JoinCreate, JoinDelete, MessagePublish
 from tests.benchmarks import bulk
-from tests.benchmarks.messages import Wire
+from tests.benchmarks.wire import Wire
 from tests.nodes import Cluster
 from tests.servers import start_server
 
@@ -169,15 +169,18 @@ def ratios(times: dict[int, list[float]], size: int) -> list[float]:
     return [a / b for a, b in zip(times[size], times[SIZES[0]], strict=True)]
 
 
-def report(found: Found) -> None:
-    """Print medians, with the middle half of the rounds."""
-    print(f"{'':>24} {SIZES[0]:>8} joins", *(f"{size:>12,} joins" for size in SIZES[1:]))
+def report(found: Found) -> str:
+    """Medians, with the middle half of the rounds."""
+    rows = [
+        "".join((f"{'':>24} {SIZES[0]:>8} joins", *(f"{size:>14,} joins" for size in SIZES[1:])))
+    ]
     for (way, kind), times in found.items():
         row = f"{way:>15} {kind:>8} {1e6 * statistics.median(times[SIZES[0]]):11,.1f} us"
         for size in SIZES[1:]:
-            low, middle, high = statistics.quantiles(ratios(times, size), n=4)
+            low, middle, high = statistics.quantiles(ratios(times, size), n=4, method="inclusive")
             row += f"  {middle:.2f} ({low:.2f}-{high:.2f})"
-        print(row)
+        rows.append(row)
+    return "\n".join(rows)
 
 
 def plot(found: Found, path: Path) -> None:
@@ -230,19 +233,21 @@ def filled(size: int, *, restart: bool) -> Iterator[Cluster]:
             yield cluster
 
 
-def main() -> None:
+def measured(rounds: int, *, restart: bool = True) -> Found:
     """Make the brokers and their joins, and compare."""
+    with ExitStack() as stack:
+        clusters = {size: stack.enter_context(filled(size, restart=restart)) for size in SIZES}
+        return trio.run(partial(compare, clusters, rounds))
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rounds", type=int, nargs="?", default=40)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw an SVG (needs matplotlib)")
     parser.add_argument("--as-filled", action="store_true", help="do not restart Redis")
     asked = parser.parse_args()
-    with ExitStack() as stack:
-        clusters = {
-            size: stack.enter_context(filled(size, restart=not asked.as_filled)) for size in SIZES
-        }
-        found = trio.run(partial(compare, clusters, asked.rounds))
-    report(found)
+    found = measured(asked.rounds, restart=not asked.as_filled)
+    print(report(found))
     if asked.plot is not None:
         plot(found, asked.plot)
 

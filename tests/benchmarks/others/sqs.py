@@ -1,0 +1,106 @@
+"""An emulator of Amazon's SQS: moto's server, which keeps everything in its memory.
+
+It is made for tests, not for speed: a threaded Python server. It stands here because
+it is what many run on their own machine in SQS's place.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+from tests.benchmarks.broker import TEXT
+from tests.benchmarks.load import CONNECTIONS, Load, rate
+from tests.benchmarks.measure import NotInstalledError
+from tests.benchmarks.processes import free_port, listens, running
+from tests.benchmarks.wire import Line, request
+
+INSTALL = "moto's server is not installed (pip install '.[bench]')"
+JSON = "application/x-amz-json-1.0"
+SIGNED = (
+    "Authorization: AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/sqs/aws4_request, "
+    "SignedHeaders=host, Signature=none"
+)
+# Messages to be received in a second. Each is the slower the more there are, so they
+# are about as many as it can give away.
+PLENTY = 200
+MANY = 10  # messages in a request: the most that SQS takes
+
+
+@dataclass(frozen=True)
+class Sqs:
+    """An emulator at work."""
+
+    url: str
+
+    def publish(self, seconds: float) -> float:
+        """Messages a second, one in a SendMessage."""
+        with self._queue() as queue:
+            raw = call("SendMessage", QueueUrl=queue, MessageBody=TEXT)
+            return rate(self.url, Load((raw,)), seconds)
+
+    def publish_batches(self, seconds: float) -> float:
+        """Messages a second, ten in a SendMessageBatch."""
+        with self._queue() as queue:
+            return rate(self.url, Load((_batch(queue),)), seconds) * MANY
+
+    def take(self, seconds: float) -> float:
+        """Messages a second, each received and deleted by itself."""
+        with self._queue() as queue, ThreadPoolExecutor(CONNECTIONS) as threads:
+            for _ in range(round(PLENTY * max(seconds, 1) / MANY)):
+                self.ask(_batch(queue))
+            began = perf_counter()
+            takers = [
+                threads.submit(self._take, queue, began + seconds) for _ in range(CONNECTIONS)
+            ]
+            return sum(each.result() for each in takers) / (perf_counter() - began)
+
+    def _take(self, queue: str, end: float) -> int:
+        receive = call("ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=1)
+        done = 0
+        while perf_counter() < end:
+            for message in json.loads(self.ask(receive)).get("Messages", []):
+                handle = message["ReceiptHandle"]
+                self.ask(call("DeleteMessage", QueueUrl=queue, ReceiptHandle=handle))
+                done += 1
+        return done
+
+    def ask(self, raw: bytes) -> bytes:
+        """Send a request on a connection of its own: the server keeps none."""
+        with closing(Line(self.url)) as line:
+            return line.ask(raw)
+
+    @contextmanager
+    def _queue(self) -> Iterator[str]:
+        made = json.loads(self.ask(call("CreateQueue", QueueName=f"bench-{uuid4()}")))
+        yield made["QueueUrl"]
+        self.ask(call("DeleteQueue", QueueUrl=made["QueueUrl"]))
+
+
+def _batch(queue: str) -> bytes:
+    entries = [{"Id": str(number), "MessageBody": TEXT} for number in range(MANY)]
+    return call("SendMessageBatch", QueueUrl=queue, Entries=entries)
+
+
+def call(action: str, **parameters: Any) -> bytes:
+    """A request of SQS's."""
+    body = json.dumps(parameters).encode()
+    return request("POST", "/", body, JSON, f"X-Amz-Target: AmazonSQS.{action}", SIGNED)
+
+
+@contextmanager
+def sqs(directory: Path) -> Iterator[Sqs]:
+    """Run an emulator. NotInstalledError without it."""
+    if find_spec("moto") is None or find_spec("flask_cors") is None:
+        raise NotInstalledError(INSTALL)
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, directory / "moto.log", lambda: listens(port)):
+        yield Sqs(f"http://127.0.0.1:{port}")

@@ -1,0 +1,90 @@
+"""Requests that wait, in great numbers, each for a message of a pipe of its own."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import bulk
+from tests.benchmarks.clients import Clients, Conversation
+from tests.benchmarks.wire import AnswerError, request
+from tests.nodes import Cluster, Node
+
+FEED = "crowd"
+CALM_SECONDS = 0.2
+CALM_SHARE = 0.4  # of a core: those who wait look again by themselves every few seconds
+PATIENCE_SECONDS = 60.0
+
+
+def waiting(number: int, turn: int) -> bytes:
+    """A request for a message of a pipe that `bulk` made, which waits for it."""
+    return request("GET", f"/restms/resource/p{bulk.secret(number)}-{turn}")
+
+
+def make_crowd(nodes: Cluster, count: int) -> None:
+    """Make so many pipes, joined to one feed."""
+    with nodes.redis.client() as client:
+        bulk.run_all(client, [bulk.feed(FEED, "fanout")])
+        bulk.run_all(client, bulk.pipes(count))
+        bulk.run_all(client, (bulk.join(n, bulk.secret(n), FEED) for n in range(1, count + 1)))
+
+
+def await_parked(nodes: Cluster, clients: Clients, count: int) -> None:
+    """Return when so many pipes are watched, and the nodes have nothing more to do for it.
+
+    AnswerError if somebody is answered, or if it takes too long.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    client: Any
+    with nodes.redis.client() as client:
+        while len(client.pubsub_channels("*:pipe:*")) < count:
+            if time.monotonic() > deadline:
+                raise AnswerError(f"{count} requests do not wait after {PATIENCE_SECONDS:.0f} s")
+            clients.look()
+            time.sleep(0.02)
+    while any(busy > CALM_SHARE for busy in _busy(nodes.nodes)):
+        if time.monotonic() > deadline:
+            raise AnswerError("the nodes do not come to rest")
+
+
+def _busy(nodes: list[Node]) -> list[float]:
+    """The share of a core that each node takes, for a moment."""
+    before = [_cpu_seconds(node.process.pid) for node in nodes]
+    time.sleep(CALM_SECONDS)
+    after = [_cpu_seconds(node.process.pid) for node in nodes]
+    return [(b - a) / CALM_SECONDS for a, b in zip(before, after, strict=True)]
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def memory(pid: int) -> int:
+    """The bytes that are a process's own."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no Private_Dirty in smaps_rollup")
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those that it starts, have as many connections as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextmanager
+def parked(nodes: Cluster, count: int) -> Iterator[None]:
+    """Have so many requests wait at the nodes, for nothing that comes."""
+    with Clients(nodes.urls, count) as clients:
+        clients.begin([wait(number, 1) for number in range(1, count + 1)])
+        await_parked(nodes, clients, count)
+        yield
+
+
+def wait(number: int, turn: int) -> Conversation:
+    """Wait for one message."""
+    yield waiting(number, turn)
