@@ -17,6 +17,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import FeedName, Token
 from restms_node import lane as lane_module
+from restms_node import lane_wire
 from restms_node.config import Settings
 from restms_node.lane import Lane
 from restms_node.node import Node
@@ -124,7 +125,7 @@ async def put_in(broker: Broker, pipe: Token, text: str) -> None:
 def serving(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Serving:
     """Serve by a lane for the time of a block: `async with serving() as served`."""
     monkeypatch.setattr(lane_module, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(lane_module, "PARTING_SECONDS", 0.1)
+    monkeypatch.setattr(lane_wire, "PARTING_SECONDS", 0.1)
 
     @asynccontextmanager
     async def serve(*, idle_seconds: float = SECONDS, **settings: Any) -> AsyncIterator[Served]:
