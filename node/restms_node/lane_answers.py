@@ -18,4 +18,4 @@ def written(answer: Answer, *, close: bool) -> bytes:
         f"HTTP/1.1 {answer.status} \r\n{lines}{_ALWAYS}{length}"
         f"date: {date_of(int(time.time()))}\r\n{last}\r\n"
     )
-    return head.encode("latin-1") + answer.body
+    return head.encode() + answer.body

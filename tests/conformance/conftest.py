@@ -5,6 +5,8 @@
     RESTMS_URL=http://a:80,http://b:80 pytest tests/conformance  # nodes of one cluster, in turn
     pytest tests/conformance -m "not ours"                       # the specifications' rules alone
 
+Nodes of our own are tried twice, with the message lane and without it.
+
 A server named by RESTMS_URL is asked for limits, CORS and other domains only if
 RESTMS_SMALL_URL names one that was started with the options of SMALL below,
 and RESTMS_DOMAIN a second domain of the first one.
@@ -49,9 +51,12 @@ title = "A configured feed"
 """
 
 
-@pytest.fixture(scope="session")
+WAYS = [()] if "RESTMS_URL" in os.environ else [("--lane", "on"), ("--lane", "off")]
+
+
+@pytest.fixture(scope="session", params=WAYS, ids=" ".join)
 def servers(
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[list[str], str | None]]:
     """The URLs of the nodes under test, and of the one with small limits."""
     given = os.environ.get("RESTMS_URL")
@@ -65,7 +70,7 @@ def servers(
 
     config = tmp_path_factory.mktemp("config") / "restms.toml"
     config.write_text(CONFIG)
-    with Cluster(2, "--config", str(config)) as cluster:
+    with Cluster(2, "--config", str(config), *request.param) as cluster:
         urls = cluster.urls
         yield urls, cluster.add(*SMALL).url
 

@@ -99,7 +99,9 @@ def parked(cluster: Cluster, pipe: str, waits: int = 1) -> None:
 @pytest.fixture(scope="session")
 def shared_cluster() -> Iterator[Cluster]:
     # A wait that nothing but a hint can end in time: it would read by itself after a minute only.
-    with Cluster(2, "--reread-seconds", "60") as cluster:
+    with Cluster(1, "--reread-seconds", "60") as cluster:
+        # One node has the lane and one has not, so that every test meets both.
+        cluster.add("--no-lane")
         yield cluster
 
 

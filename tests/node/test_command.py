@@ -77,6 +77,14 @@ def test_flags_reach_the_server(served: list[Settings]) -> None:
     assert settings.limits.messages_per_pipe == 5
 
 
+@pytest.mark.parametrize(
+    ("flags", "lane"), [([], True), (["--no-lane"], False), (["--lane", "off"], False)]
+)
+def test_the_lane_can_be_switched_off(served: list[Settings], flags: list[str], lane: bool) -> None:
+    assert main(["serve", *flags]) == 0
+    assert served[0].lane is lane
+
+
 def test_the_environment_reaches_the_server(
     served: list[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

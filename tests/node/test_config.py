@@ -305,3 +305,16 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
 )
 def test_a_fault_in_a_domain_is_told(file: Path, text: str, reason: str) -> None:
     assert reason in fault_in(file, text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("on", True), ("Off", False), ("true", True)])
+def test_a_switch_is_on_or_off(text: str, value: bool) -> None:
+    assert load({}, {"RESTMS_LANE": text}).lane is value
+    assert load({"lane": text}, {}).lane is value
+
+
+def test_a_switch_in_the_file_is_a_truth_or_a_word(file: Path) -> None:
+    assert loaded(file, "lane = false").lane is False
+    assert loaded(file, 'lane = "off"').lane is False
+    assert "lane must be on or off" in fault_in(file, "lane = 0")
+    assert "RESTMS_LANE must be on or off" in fault({}, {"RESTMS_LANE": "maybe"})
