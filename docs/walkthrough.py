@@ -28,6 +28,7 @@ from restms_cluster.embedded import EmbeddedServer
 
 XML = "application/restms+xml"
 JSON = "application/restms+json"
+EVENTS = "text/event-stream"
 SHOWN = (
     "content-type",
     "content-range",
@@ -94,7 +95,8 @@ class Walk:
         **headers: str,
     ) -> tuple[str, http.client.HTTPResponse, bytes]:
         """Send a request to a node; return what was sent and what came back."""
-        path = urlsplit(uri).path
+        parts = urlsplit(uri)
+        path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         sent = {name.title(): value for name, value in headers.items()}
         if accept:
             sent["Accept"] = accept
@@ -112,6 +114,18 @@ class Walk:
             shown = data.decode() if isinstance(body, str) else f"({len(data)} bytes)"
             lines += ["", shown]
         return "\n".join(lines), response, received
+
+    def listen(self, uri: str, accept: str, until: bytes) -> None:
+        """Print the beginning of a stream of the next node, and hang up."""
+        node, path = self.turn(), urlsplit(uri).path
+        connection = http.client.HTTPConnection(urlsplit(self._nodes[node]).netloc, timeout=60)
+        connection.request("GET", path, headers={"Accept": accept})
+        response = connection.getresponse()
+        received = b""
+        while until not in received:
+            received += response.read1()
+        self.show(f"GET {path}          (to node {node + 1})\nAccept: {accept}", response, received)
+        connection.close()
 
     def show(self, sent: str, response: http.client.HTTPResponse, body: bytes) -> None:
         """Print a request and its answer."""
@@ -342,6 +356,28 @@ def large_content(walk: Walk) -> None:
     walk.send("GET", f"{pipe}-1-1")
 
 
+def volume(walk: Walk) -> None:
+    """Many messages in one answer, and all of them in an endless one."""
+    walk.say("## In volume", "", "Three messages wait in a pipe.")
+    pipe, name = new_pipe(walk, "busy reader")
+    messages = "".join(
+        f'<message address="{name}"><content>{text}</content></message>\n'
+        for text in ("one", "two", "three")
+    )
+    walk.send("POST", "/restms/feed/default", f"<restms>\n{messages}</restms>", XML, XML)
+    walk.say("Two of them in one answer; one DELETE of the last acknowledges both.")
+    walk.send("GET", f"{pipe}?messages=2", accept=XML)
+    walk.send("DELETE", f"{pipe}-2")
+    walk.say(
+        "An endless answer has the messages that are there, and then each as it comes. The",
+        "reader hangs up after the first one here. To try it: `curl -N` with this `Accept`.",
+    )
+    walk.listen(pipe, EVENTS, b"}\n\n")
+    walk.say("It was not acknowledged, so it is there for the next stream, on whatever node.")
+    walk.listen(pipe, EVENTS, b"}\n\n")
+    walk.send("DELETE", f"{pipe}-3")
+
+
 def start_node(stack: ExitStack, redis: str) -> str:
     """Start a node and return its URL."""
     command = [
@@ -382,6 +418,7 @@ def walk_through(redis: str) -> None:
         service(walk)
         contents(walk)
         large_content(walk)
+        volume(walk)
 
 
 async def main() -> None:

@@ -12,23 +12,22 @@ from restms_cluster.scripts import Outcome
 from restms_cluster.transitions import MessagePull, MessagesRead
 
 Delivered: TypeAlias = tuple[bytes, bytes | Message]
-"""A message in its pipe: the digits of its number, and its stored form or what it says."""
+"""A message in its pipe: the digits of its number, and its stored form, the CBOR of its element.
+
+Where the stored form does not say all, it is what the message says.
+"""
 
 
 class Inbox(Called):
     """Reads a pipe's messages in order, each once, inside `async with`.
 
     The first read begins after the message numbered `after`; each goes on where the
-    one before has ended. `packed` asks for the stored form of messages (the CBOR of
-    their elements) wherever that says all.
+    one before has ended.
     """
 
-    def __init__(
-        self, broker: Broker, pipe: Token, *, after: int = 0, packed: bool = False
-    ) -> None:
+    def __init__(self, broker: Broker, pipe: Token, *, after: int = 0) -> None:
         super().__init__(broker, pipe)
         self._after = after
-        self._packed = packed
 
     async def read(self, pull: Pull, most: int, room: int) -> list[Delivered]:
         """Return the next messages, none where there are none yet.
@@ -78,7 +77,7 @@ class Inbox(Called):
 
     def _found(self, told: Sequence[Any]) -> list[Delivered]:
         """Make messages of what the script tells: entry and blob, or entry and its whole reply."""
-        most = self._broker.limits.embed_bytes if self._packed else -1
+        most = self._broker.limits.embed_bytes
         found: list[Delivered] = []
         for entry, blob in zip(told[::2], told[1::2], strict=True):
             number = entry[: entry.index(b"-")]
@@ -90,7 +89,7 @@ class Inbox(Called):
         return found
 
     def _message(self, number: bytes, values: Sequence[Any]) -> bytes | Message:
-        blob = packed_blob(self._broker, values) if self._packed else None
+        blob = packed_blob(self._broker, values)
         if blob is not None:
             return blob
         return message_from(self._broker, self._pipe.message(int(number)), values)

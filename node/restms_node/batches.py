@@ -6,7 +6,7 @@ from restms_cluster import pipes
 from restms_cluster.inbox import Delivered, Inbox
 from restms_cluster.names import Token
 from restms_cluster.readers import Pull
-from restms_node.deliveries import Deliveries, is_cbor
+from restms_node.deliveries import Deliveries
 from restms_node.descriptions import VARY, waited
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose
@@ -25,7 +25,7 @@ async def read(node: Node, request: Request, token: Token, most: int) -> Answer:
     seconds = node.wait_seconds(request)
     # Looking whether there are messages takes none.
     first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
-    async with Inbox(node.broker, token, packed=is_cbor(representation)) as inbox:
+    async with Inbox(node.broker, token) as inbox:
         found = await node.waits.until(
             pipes.hints(token),
             partial(some, first),

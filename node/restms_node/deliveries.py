@@ -11,11 +11,6 @@ from restms_node.trees import Element, Tree
 from restms_node.uris import Uris
 
 
-def is_cbor(representation: Representation) -> bool:
-    """Tell whether messages are best read in their stored form for this representation."""
-    return representation.read is documents_cbor.read
-
-
 class Deliveries:
     """Writes the messages of one pipe."""
 
@@ -29,18 +24,19 @@ class Deliveries:
         return self._prefix + one[0].decode()
 
     def element(self, one: Delivered) -> Element:
-        """Return a message's element; it must not be in its stored form."""
+        """Return a message's element."""
         _, message = one
         if isinstance(message, bytes):
-            raise TypeError("A message in its stored form can be written as CBOR only.")
+            stored = documents_cbor.stored_message(message)
+            return {"href": self.href(one), **documents.stored_element(stored)}
         return documents.delivered_element(message, self._uris)
 
     def tree(self, *found: Delivered) -> Tree:
-        """Return the tree of messages that are not in their stored form."""
+        """Return the tree of messages."""
         return {"message": [self.element(one) for one in found]}
 
     def item(self, one: Delivered) -> bytes:
-        """Return the CBOR of a message's element."""
+        """Return the CBOR of a message's element; its stored form is that, but for the href."""
         number, message = one
         if isinstance(message, bytes):
             return self._linked.item(number, message)
@@ -48,6 +44,6 @@ class Deliveries:
 
     def document(self, representation: Representation, found: Sequence[Delivered]) -> bytes:
         """Return the document of messages."""
-        if is_cbor(representation):
+        if representation.read is documents_cbor.read:
             return documents_cbor.wrap_messages([self.item(one) for one in found])
         return representation.write(self.tree(*found))

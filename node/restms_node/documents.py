@@ -21,6 +21,7 @@ from restms_node.documents_write import (
     message_tree,
     pipe_tree,
     routed_tree,
+    stored_element,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "pipe_change",
     "pipe_tree",
     "routed_tree",
+    "stored_element",
 ]

@@ -98,6 +98,12 @@ def wrap_messages(items: Sequence[bytes]) -> bytes:
     return b"".join((_MESSAGES, _head(0x80, len(items)), *items))
 
 
+def stored_message(blob: bytes) -> Element:
+    """Return the element that a message's stored form is."""
+    element: Element = cbor2.loads(blob)
+    return element
+
+
 def write_message(element: Element) -> bytes:
     """Return a message's element, as it stands in a document."""
     tree = with_contents({"message": [element]}, _content)

@@ -81,6 +81,14 @@ def delivered_element(message: Message, uris: Uris) -> Element:
     return {"href": uris.resource(message.token), **_message_element(message, uris)}
 
 
+def stored_element(element: Element) -> Element:
+    """Describe a message by the element that is its stored form, as if it were unpacked."""
+    for content in element.get("content", ()):
+        content.pop("encoding", None)
+        content["value"] = _presented(Embedded(content["type"], content["value"]))
+    return element
+
+
 def routed_tree(routed: Iterable[Routed]) -> Tree:
     """Describe what became of each posted message (3/Defaults)."""
     elements: list[Element] = []

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from restms_cluster.inbox import Delivered
 from restms_node import documents_json
-from restms_node.deliveries import Deliveries, is_cbor
+from restms_node.deliveries import Deliveries
 from restms_node.representations import Representation
 
 RETRY_MILLISECONDS = 1000
@@ -19,13 +19,9 @@ LINE = b"\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """A type of stream: what is sent first, for each message, when there is none, and last.
-
-    `packed` asks for messages in their stored form.
-    """
+    """A type of stream: what is sent first, for each message, when there is none, and last."""
 
     content_type: str
-    packed: bool
     start: bytes
     frame: Callable[[Delivered], bytes]
     beat: bytes
@@ -48,7 +44,6 @@ def server_sent_events(deliveries: Deliveries, _: Representation) -> Framing:
 
     return Framing(
         content_type="text/event-stream",
-        packed=False,
         start=b"retry: %d\n\n" % RETRY_MILLISECONDS,
         frame=frame,
         beat=b":\n\n",
@@ -80,7 +75,6 @@ def multipart_mixed(deliveries: Deliveries, representation: Representation) -> F
 
     return Framing(
         content_type=f'multipart/mixed; boundary="{boundary}"',
-        packed=is_cbor(representation),
         # With a heartbeat, for a body has one part at least.
         start=delimiter.removeprefix(LINE) + part(b""),
         frame=frame,
@@ -96,7 +90,6 @@ def cbor_sequence(deliveries: Deliveries, _: Representation) -> Framing:
     """
     return Framing(
         content_type="application/cbor-seq",
-        packed=True,
         start=b"",
         frame=deliveries.item,
         beat=b"\xf6",

@@ -80,7 +80,7 @@ class Session:
 
     async def run(self, socket: Socket) -> None:
         """Send and receive, until the pipe is deleted, the node drains, or the client errs."""
-        tail = Tail(self._node, self._pipe, packed=self.subprotocol.packed)
+        tail = Tail(self._node, self._pipe)
         try:
             async with tail, trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive, socket, nursery.cancel_scope)

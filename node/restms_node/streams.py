@@ -47,7 +47,7 @@ async def read(node: Node, request: Request, token: Token, media_type: str) -> A
 
     @asynccontextmanager
     async def body() -> AsyncIterator[AsyncIterator[bytes]]:
-        tail = Tail(node, token, after=after, packed=framing.packed)
+        tail = Tail(node, token, after=after)
         async with aclosing(_pieces(tail, framing)) as pieces:
             yield pieces
 

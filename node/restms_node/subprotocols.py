@@ -24,11 +24,10 @@ ACKNOWLEDGE = "acknowledge"
 
 @dataclass(frozen=True, slots=True)
 class Subprotocol:
-    """How objects travel: as text or as bytes. `packed` asks for messages in their stored form."""
+    """How objects travel: as text or as bytes."""
 
     name: str
     frames: type[str] | type[bytes]
-    packed: bool
     encode: Callable[[object], bytes]
     decode: Callable[[bytes], object]
     item: Callable[[Deliveries, Delivered], bytes]
@@ -74,7 +73,6 @@ SUBPROTOCOLS = (
     Subprotocol(
         name="restms",
         frames=str,
-        packed=False,
         encode=documents_json.encode,
         decode=documents_json.decode,
         item=_json,
@@ -84,7 +82,6 @@ SUBPROTOCOLS = (
     Subprotocol(
         name="restms.cbor",
         frames=bytes,
-        packed=True,
         encode=documents_cbor.encode,
         decode=documents_cbor.decode,
         item=Deliveries.item,

@@ -26,15 +26,15 @@ class Tail:
     reader holds up nobody else.
     """
 
-    def __init__(self, node: Node, pipe: Token, *, after: int = 0, packed: bool = False) -> None:
+    def __init__(self, node: Node, pipe: Token, *, after: int = 0) -> None:
         self._node = node
         self._pipe = pipe
-        self._inbox = Inbox(node.broker, pipe, after=after, packed=packed)
+        self._inbox = Inbox(node.broker, pipe, after=after)
         self._open = AsyncExitStack()
 
     async def oldest(self) -> int | None:
         """Return the number of the oldest message that is not acknowledged, None without any."""
-        inbox = Inbox(self._node.broker, self._pipe, packed=True)
+        inbox = Inbox(self._node.broker, self._pipe)
         found = await inbox.read(Pull.NOTHING, 1, 1)
         return int(found[0][0]) if found else None
 

@@ -1,4 +1,4 @@
-"""Streams of messages on nodes that go down, under readers who are slow or gone."""
+"""Streams and WebSockets on nodes that go down, under readers who are slow or gone."""
 
 import os
 import socket

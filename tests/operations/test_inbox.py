@@ -51,11 +51,10 @@ def ids(found: Sequence[Delivered]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("packed", [True, False])
-async def test_an_inbox_goes_on_where_it_is(broker: Broker, other: Broker, *, packed: bool) -> None:
+async def test_an_inbox_goes_on_where_it_is(broker: Broker, other: Broker) -> None:
     pipe = await new_pipe(broker)
     await publish(broker, FEED, str(pipe), *"abcde")
-    async with Inbox(other, pipe, packed=packed) as box:
+    async with Inbox(other, pipe) as box:
         first = await box.read(Pull.TAKE, 3, ROOM)
         assert ids(first) == ["a", "b", "c"]
         assert [number for number, _ in first] == [b"1", b"2", b"3"]
@@ -64,7 +63,7 @@ async def test_an_inbox_goes_on_where_it_is(broker: Broker, other: Broker, *, pa
         await messages.delete(broker, pipe.message(5))
         await publish(broker, FEED, str(pipe), "f")
         assert ids(await box.read(Pull.TAKE, 3, ROOM)) == ["f"]
-    async with Inbox(other, pipe, after=5, packed=packed) as box:
+    async with Inbox(other, pipe, after=5) as box:
         assert ids(await box.read(Pull.TAKE, 3, ROOM)) == ["f"]
 
 
@@ -72,7 +71,7 @@ async def test_a_batch_takes_one_round_trip(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     await publish(broker, FEED, str(pipe), *map(str, range(1000)))
     before = broker.connection.round_trips
-    async with Inbox(broker, pipe, packed=True) as box:
+    async with Inbox(broker, pipe) as box:
         assert len(await box.read(Pull.TAKE, 1000, ROOM)) == 1000
     assert broker.connection.round_trips == before + 1
 
@@ -82,13 +81,13 @@ async def test_contents_are_embedded_as_they_are_for_a_single_reader(broker: Bro
     large, small = b"x" * 100_000, b"y" * 1000
     draft = Draft({"address": str(pipe)}, contents=(Embedded("a/b", large), Embedded("a/b", small)))
     await messages.publish(broker, FEED, [draft])
-    async with Inbox(broker, pipe, packed=True) as box:
+    async with Inbox(broker, pipe) as box:
         ((number, message),) = await box.read(Pull.TAKE, 10, ROOM)
     assert isinstance(message, Message)
     token = pipe.message(int(number))
     assert message.contents == (Stored(token.part(1), "a/b", 100_000), Embedded("a/b", small))
     await contents.delete(broker, token.part(2))
-    async with Inbox(broker, pipe, packed=True) as box:
+    async with Inbox(broker, pipe) as box:
         ((_, thinned),) = await box.read(Pull.TAKE, 10, ROOM)
     assert isinstance(thinned, Message)
     assert thinned.contents == message.contents[:1]
