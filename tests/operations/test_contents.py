@@ -237,7 +237,7 @@ async def test_a_content_of_many_chunks_goes_with_its_last_message(
     await messages.delete(broker, one.message(1))
     assert await bytes_of(broker, two.message(1).part(1)) == some_bytes(500 * CHUNK)
     await messages.delete(broker, two.message(1))
-    assert 0 < len(keys(client)) < 400  # so that Redis never stalls
+    assert 0 < len(keys(client)) < 500  # in steps, so that Redis never stalls
     await freed(broker, client)
     assert keys(client) == []
     assert not client.exists(LOOSE)
