@@ -156,18 +156,23 @@ def test_an_upload_is_freed_by_others_when_its_node_is_killed(client_of: Clients
         until(lambda: not keys(state))
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_beyond_the_limit_is_refused_and_leaves_nothing(
-    client_of: Clients, chunked: bool
-) -> None:
+def test_an_upload_beyond_the_limit_is_refused_and_leaves_nothing(client_of: Clients) -> None:
     with Cluster(1, "--content-bytes", "8MiB") as cluster, cluster.redis.client() as state:
         client = client_of(cluster)
-        length = {} if chunked else {"Content_Length": str(16 * MIB)}
-        answer = client.send("POST", FEED, pieces(16 * MIB), Content_Type="a/b", **length)
-        assert (answer.status_code, answer.headers["restms-error"]) == (413, "too_large")
-        assert keys(state) == []
+        for length in ({"Content_Length": str(16 * MIB)}, {}):  # told before, or found out
+            answer = client.send("POST", FEED, pieces(16 * MIB), Content_Type="a/b", **length)
+            assert (answer.status_code, answer.headers["restms-error"]) == (413, "too_large")
+            assert keys(state) == []
         # At the limit it is taken.
         assert client.send("DELETE", stage(client, 8 * MIB, 0)).status_code == 200
+
+
+def test_an_upload_ends_with_its_node_and_leaves_nothing(client_of: Clients) -> None:
+    with Cluster(1, "--drain-seconds", "0.5") as cluster, cluster.redis.client() as state:
+        with upload(cluster.nodes[0], LARGE, 4 * MIB):
+            until(lambda: len(keys(state)) > 4)
+            assert cluster.nodes[0].terminate() == 0
+        assert keys(state) == []
 
 
 def test_a_content_that_goes_while_it_is_read_ends_short(
