@@ -12,7 +12,7 @@ local once = ARGV[7]
 local once_milliseconds = ARGV[8]
 local chunk = ARGV[9]
 
---@ include lib_state lib_feed lib_once lib_chunk
+--@ include lib_state lib_feed lib_once lib_chunk lib_upload
 
 local source = feed_get(domain, feed)
 if not source then

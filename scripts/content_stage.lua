@@ -10,7 +10,7 @@ local once = ARGV[6]
 local once_milliseconds = ARGV[7]
 local chunks = 8 -- ARGV from here on: the bytes, cut into chunks
 
---@ include lib_state lib_feed lib_once lib_chunk
+--@ include lib_state lib_feed lib_once lib_chunk lib_upload
 
 local source = feed_get(domain, feed)
 if not source then

@@ -8,7 +8,7 @@ local place = ARGV[3]
 local keep = ARGV[4]
 local chunk = ARGV[5]
 
---@ include lib_state lib_feed lib_chunk
+--@ include lib_state lib_feed lib_chunk lib_upload
 
 if not feed_get(domain, feed) then
   return { 'missing' }

@@ -5,7 +5,8 @@
 -- it ended. While it is uploaded, and while it is freed in several calls, its hash has
 -- the number of chunks only, and nobody finds it.
 
-local FREED = 200 -- chunks freed in one call, so that Redis never stalls
+local FREED = 32 -- chunks freed in one call, so that Redis never stalls
+local LIGHT = 65536 -- bytes; freeing a content of no more is nothing
 
 local freeable = FREED
 
@@ -14,18 +15,7 @@ local function content_key(domain, content)
 end
 
 local function chunk_key(domain, content, place)
-  return content_key(domain, content) .. ':' .. string.format('%.0f', place)
-end
-
--- A content that belongs to no message is kept for so many ms from now.
-local function content_keep(domain, content, milliseconds)
-  redis.call('ZADD', domain .. ':loose', string.format('%.0f', now_ms + milliseconds), content)
-end
-
--- A whole content, for whoever may name it: found from here on.
-local function content_write(domain, content, source, type, size)
-  redis.call('HSET', content_key(domain, content), 'type', type, 'size', size,
-    'feed', source.key, 'id', source.id, 'version', string.format('%.0f', now))
+  return content_key(domain, content) .. ':' .. digits(place)
 end
 
 -- It belongs to a message now: it does not expire, and cannot be named again.
@@ -39,33 +29,28 @@ end
 -- Out of sight at once; whether it is all freed. What is left is due to be.
 local function content_free(domain, content)
   local key = content_key(domain, content)
-  local chunks = tonumber(redis.call('HGET', key, 'chunks') or 0)
-  local first = math.max(0, chunks - freeable)
-  freeable = freeable - (chunks - first)
-  for place = first, chunks - 1 do
+  local state = redis.call('HMGET', key, 'chunks', 'size')
+  local chunks = tonumber(state[1] or 0)
+  local pieces = chunks
+  if chunks == 0 and tonumber(state[2] or 0) > LIGHT then
+    pieces = 1 -- its hash, with as much as a chunk
+  end
+  local left = math.max(0, pieces - freeable)
+  freeable = freeable - (pieces - left)
+  for place = left, chunks - 1 do
     redis.call('UNLINK', chunk_key(domain, content, place))
   end
-  if first == 0 then
-    redis.call('UNLINK', key)
+  if left > 0 then
+    redis.call('HDEL', key, 'type', 'size', 'version', 'feed', 'id')
     if chunks > 0 then
-      redis.call('ZREM', domain .. ':loose', content)
+      redis.call('HSET', key, 'chunks', left)
     end
-    return true
+    redis.call('ZADD', domain .. ':loose', 0, content)
+    return false
   end
-  redis.call('HDEL', key, 'type', 'size', 'version', 'feed', 'id')
-  redis.call('HSET', key, 'chunks', first)
-  redis.call('ZADD', domain .. ':loose', 0, content)
-  return false
-end
-
--- Free contents that are due; whether there is more to do at once.
-local function contents_sweep(domain)
-  local due = redis.call('ZRANGEBYSCORE', domain .. ':loose', '-inf', now_ms, 'LIMIT', 0, FREED)
-  for _, content in ipairs(due) do
-    if not content_free(domain, content) then
-      return true
-    end
+  redis.call('UNLINK', key)
+  if chunks > 0 then
     redis.call('ZREM', domain .. ':loose', content)
   end
-  return #due == FREED
+  return true
 end

@@ -151,3 +151,15 @@ local function trash_release(domain)
   end
   return redis.call('EXISTS', domain .. ':trash') == 1 and redis.call('EXISTS', domain .. ':works') == 0
 end
+
+-- Free contents that nobody published, and what is left of others; whether there is more to do at once.
+local function contents_sweep(domain)
+  local due = redis.call('ZRANGEBYSCORE', domain .. ':loose', '-inf', now_ms, 'LIMIT', 0, FREED)
+  for _, content in ipairs(due) do
+    if not content_free(domain, content) then
+      return true
+    end
+    redis.call('ZREM', domain .. ':loose', content)
+  end
+  return #due == FREED
+end

@@ -88,6 +88,9 @@ class Guard:
                 # Hypercorn closes the connection, which tells the client.
                 for error in errors.exceptions:
                     _log.warning("an answer was cut short: %s", error)
+                if scope["http_version"] == "2":
+                    # There the connection goes on: a body shorter than its length tells.
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             if scope["type"] == "websocket":
                 _decline_compression(send)

@@ -237,7 +237,7 @@ async def test_a_content_of_many_chunks_goes_with_its_last_message(
     await messages.delete(broker, one.message(1))
     assert await bytes_of(broker, two.message(1).part(1)) == some_bytes(500 * CHUNK)
     await messages.delete(broker, two.message(1))
-    assert 0 < len(keys(client)) < 400  # so that Redis never stalls
+    assert 0 < len(keys(client)) < 500  # in steps, so that Redis never stalls
     await freed(broker, client)
     assert keys(client) == []
     assert not client.exists(LOOSE)
@@ -261,13 +261,13 @@ async def test_a_reader_is_told_when_a_content_goes_while_it_is_read(
 
 
 async def test_reading_a_content_keeps_its_pipe_in_use(joined: Joined, client: Client) -> None:
-    async with joined(idle_seconds=0.5) as broker:
+    async with joined(idle_seconds=1) as broker:
         pipe = (await pipes.create(broker, DEFAULT, "")).token
         await published(broker, await stage(broker, FEED, "a/b", some_bytes(100 * CHUNK)), pipe)
         part = pipe.message(1).part(1)
         found = await contents.read(broker, part)
         reading = contents.pieces(broker, part, found)
-        with trio.move_on_after(1):
+        with trio.move_on_after(1.6):
             async for _ in reading:
                 await trio.sleep(0.02)
                 await freed(broker, client)
