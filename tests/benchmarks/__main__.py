@@ -138,6 +138,8 @@ def main() -> None:
     if asked.profile:
         profiles.run(asked.output)
         return
+    if asked.seconds <= 0 or (asked.rounds is not None and asked.rounds < 1):
+        parser.error("seconds and rounds are positive numbers")
     wanted = asked.only.split(",")
     if unknown := set(wanted) - set(names):
         parser.error(f"there is no {', '.join(sorted(unknown))}; --list tells what there is")
