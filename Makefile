@@ -15,7 +15,7 @@ help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 0.0.0.0:80 ...' for options)"
 	@echo "make test   run the tests (TESTS=tests/node for some of them)"
 	@echo "make lint   check style, types and imports"
-	@echo "make bench  measure, beside others, and draw docs/images (ARGS='--list' and others)"
+	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/.run
@@ -32,7 +32,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.bench
-	@$(BIN)/python -m tests.benchmarks --images docs/images $(ARGS)
+	@$(BIN)/python -m tests.benchmarks --docs docs $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist restms.egg-info

@@ -12,13 +12,24 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
-from tests.benchmarks import beside, burden, crowd, joins, profiles, single, volume, wakeup
+from tests.benchmarks import (
+    beside,
+    burden,
+    crowd,
+    document,
+    joins,
+    profiles,
+    single,
+    volume,
+    wakeup,
+)
 from tests.benchmarks.measure import Found, Group, Setting, Way
 from tests.benchmarks.progress import Progress
-from tests.benchmarks.report import markdown, tables, write
+from tests.benchmarks.report import tables, write
 
 GROUPS = (
     volume.VOLUME,
@@ -32,7 +43,7 @@ GROUPS = (
     beside.BESIDE,
 )
 # A program of its own, whose rounds are many and short: it comes last.
-JOINS = Group("joins", "Joins that do not match", nullcontext, rounds=8, guess=8)
+JOINS = Group("joins", "Joins that do not match", nullcontext, rounds=20, guess=4)
 OUTPUT = Path("build/bench")
 SECONDS = 1.0
 
@@ -96,16 +107,18 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
     if curve is not None:
         print(f"\n{JOINS.text}\n{joins.report(curve)}")
     write(asked.output / "results.json", results, setting)
-    (asked.output / "results.md").write_text(markdown(measured, results))
-    print(f"\nEvery result is in {asked.output}/results.json, tables for documents in results.md.")
-    if asked.images is not None:
+    # The figures in a document are all of one run.
+    whole = asked.docs is not None and len(groups) == len(GROUPS) + 1
+    images = asked.docs / "images" if whole else asked.output
+    if find_spec("matplotlib") is not None:
         from tests.benchmarks import plots
 
-        drawn = plots.draw(results, setting, asked.images)
+        plots.draw(results, setting, images)
         if curve is not None:
-            drawn.append(asked.images / "joins.svg")
-            joins.plot(curve, drawn[-1])
-        print("Drawn:", *drawn)
+            joins.plot(curve, images / "joins.svg")
+    if whole:
+        document.update(asked.docs / "performance.md", document.tables(measured, results, curve))
+    print(f"\nEvery result is in {asked.output}/results.json; the plots are in {images}.")
     return not any(found.failed for found in results.values())
 
 
@@ -126,7 +139,9 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=OUTPUT, help="where all results go (%(default)s)"
     )
-    parser.add_argument("--images", type=Path, help="where plots go; without it none are drawn")
+    parser.add_argument(
+        "--docs", type=Path, help="where a run of everything puts its tables and plots"
+    )
     parser.add_argument(
         "--profile", action="store_true", help="profile the hot paths instead of measuring"
     )
@@ -138,6 +153,8 @@ def main() -> None:
     if asked.profile:
         profiles.run(asked.output)
         return
+    if asked.seconds <= 0 or (asked.rounds is not None and asked.rounds < 1):
+        parser.error("seconds and rounds are positive numbers")
     wanted = asked.only.split(",")
     if unknown := set(wanted) - set(names):
         parser.error(f"there is no {', '.join(sorted(unknown))}; --list tells what there is")

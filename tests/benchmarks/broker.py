@@ -37,7 +37,7 @@ def hello(count: int = 1) -> Iterator[list[str]]:
         urls = []
         for _ in range(count):
             process = stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
             )
             stack.callback(process.terminate)
             assert process.stdout is not None

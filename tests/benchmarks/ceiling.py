@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from restms_cluster.address import Address
-from tests.benchmarks.wire import AnswerError
+from tests.benchmarks.wire import TIMEOUT_SECONDS, AnswerError
 from tests.servers import Server
 
 TEXT = "x" * 100
@@ -51,6 +51,7 @@ class Ceiling:
 
     def _rate(self, raw: bytes, answers: int, seconds: float) -> float:
         with closing(socket.socket(socket.AF_UNIX)) as link:
+            link.settimeout(TIMEOUT_SECONDS)
             link.connect(Address.parse(self._server.url).path or "")
             began = time.perf_counter()
             end = began + seconds

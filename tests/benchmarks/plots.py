@@ -21,9 +21,9 @@ def draw(results: Results, setting: Setting, directory: Path) -> list[Path]:
     mpl.rcParams["svg.hashsalt"] = "restms"
     plots: dict[str, tuple[bool, Callable[[Any], None]]] = {
         "publish": (_whole(results, "sizes"), lambda axes: sizes(axes, results["sizes"])),
-        "volume": (_whole(results, "volume"), lambda axes: bars(axes, results["volume"])),
-        "single": (_whole(results, "single"), lambda axes: bars(axes, results["single"])),
-        "beside": (_whole(results, "beside"), lambda axes: bars(axes, results["beside"])),
+        "volume": (_any(results, "volume"), lambda axes: bars(axes, results["volume"])),
+        "single": (_any(results, "single"), lambda axes: bars(axes, results["single"])),
+        "beside": (_any(results, "beside"), lambda axes: bars(axes, results["beside"])),
         "latency": (_whole(results, "wakeup"), lambda axes: latency(axes, setting)),
         "crowd": (_whole(results, "crowd"), lambda axes: crowd(axes, setting)),
     }
@@ -105,7 +105,11 @@ def _ours(text: str) -> bool:
 
 
 def _whole(results: Results, group: str) -> bool:
-    return group in results and bool(results[group].results) and not results[group].failed
+    return _any(results, group) and not results[group].failed
+
+
+def _any(results: Results, group: str) -> bool:
+    return group in results and bool(results[group].results)
 
 
 def _quartiles(results: list[float]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """What is measured now, and how much time is left."""
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ class Progress:
         self._began = 0.0
         self._rounds = 0
         self._line = sys.stderr.isatty()
-        self._width = 0
 
     def group(self, text: str) -> None:
         """The next group begins, with this first."""
@@ -44,8 +44,8 @@ class Progress:
         number = self._of - len(self._left) + 1
         line = f"[{number}/{self._of}] {text} ({_duration(self._seconds_left())} left)"
         if self._line:
-            print(f"\r{line:{self._width}}", end="", file=sys.stderr, flush=True)
-            self._width = len(line)
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{line[:width]:{width}}", end="", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
 

@@ -37,7 +37,7 @@ def _ratio_row(ratio: Ratio, found: Found) -> str:
     if not each:
         return f"{ratio.text:<66}{'not measured':>12}"
     median = statistics.median(each)
-    row = f"{ratio.text:<66}{median:>8.2f}{_middle_half(each, '.2f'):>16}"
+    row = f"{ratio.text:<66}{median:>8.2f}{middle_half(each, '.2f'):>16}"
     if ratio.target():
         row += f"{ratio.target():>15}  {'met' if ratio.is_met(median) else 'missed'}"
     return row
@@ -48,51 +48,20 @@ def _way_row(found: Found, name: str) -> str:
     if name in found.failed:
         return f"  {way.text:<64}  failed: {found.failed[name]}"
     results = found.results[name]
-    digits = _digits(results)
+    digits = digits_for(results)
     middle = format(statistics.median(results), digits)
-    return f"  {way.text:<64}{middle:>12} {way.unit:<11}{_middle_half(results, digits):>18}"
+    return f"  {way.text:<64}{middle:>12} {way.unit:<11}{middle_half(results, digits):>18}"
 
 
-def _digits(results: Sequence[float]) -> str:
+def digits_for(results: Sequence[float]) -> str:
     return ",.0f" if statistics.median(results) >= 100 else ",.2f"
 
 
-def _middle_half(results: Sequence[float], digits: str) -> str:
+def middle_half(results: Sequence[float], digits: str) -> str:
     if len(results) < 2:
         return ""
     low, _, high = statistics.quantiles(results, n=4, method="inclusive")
     return f"({low:{digits}}-{high:{digits}})"
-
-
-def markdown(groups: Sequence[Group], results: Results) -> str:
-    """The tables that docs/performance.md shows."""
-    lines = ["| ratio | median | middle half | target | |", "|---|---:|---:|---:|---|"]
-    for group in groups:
-        for ratio in group.ratios:
-            each = results[group.name].ratio(ratio)
-            if each:
-                median = statistics.median(each)
-                said = ("met" if ratio.is_met(median) else "missed") if ratio.target() else ""
-                middle = _middle_half(each, ".2f").strip("()").replace("-", " to ")
-                lines.append(
-                    f"| {ratio.text} | {median:.2f} | {middle} | {ratio.target()} | {said} |"
-                )
-    for group in groups:
-        found = results[group.name]
-        lines += [
-            "",
-            f"**{group.text}**",
-            "",
-            "| | median | middle half | |",
-            "|---|---:|---:|---|",
-        ]
-        for name, each in found.results.items():
-            way, digits = found.ways[name], _digits(each)
-            middle = _middle_half(each, digits).strip("()").replace("-", " to ")
-            lines.append(
-                f"| {way.text} | {statistics.median(each):{digits}} | {middle} | {way.unit} |"
-            )
-    return "\n".join([*lines, ""])
 
 
 def write(path: Path, results: Results, setting: Setting) -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.benchmarks import document
+
 
 def bench(*options: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "tests.benchmarks", *options]
@@ -27,3 +29,17 @@ def test_a_group_is_measured_told_of_and_written_down(tmp_path: Path) -> None:
 def test_it_lists_its_groups_and_refuses_others() -> None:
     assert "volume" in bench("--list").stdout
     assert "there is no noise" in bench("--only", "noise").stderr
+
+
+def test_a_document_gets_new_tables_where_it_has_a_place_for_them(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "a\n<!-- bench: one -->\nold\n<!-- end -->\n<!-- bench: two -->\n<!-- end -->\n"
+    )
+
+    document.update(page, {"one": "| new |", "three": "| lost |"})
+
+    text = page.read_text()
+    assert text == (
+        "a\n<!-- bench: one -->\n| new |\n<!-- end -->\n<!-- bench: two -->\n<!-- end -->\n"
+    )

@@ -66,7 +66,7 @@ class Nchan:
 
 
 @contextmanager
-def nchan(directory: Path) -> Iterator[Nchan]:
+def open_nchan(directory: Path) -> Iterator[Nchan]:
     """Run an nginx and its Redis. NotInstalledError without nginx or its module."""
     nginx = shutil.which("nginx") or next((path for path in NGINX if Path(path).exists()), None)
     if nginx is None or not MODULE.exists():

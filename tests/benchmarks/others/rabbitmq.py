@@ -178,7 +178,7 @@ def _batch(number: int) -> Conversation:
 
 
 @contextmanager
-def rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
+def open_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
     """Run a broker of its own. NotInstalledError without RabbitMQ."""
     server = next((path for path in SERVERS if Path(path).exists()), None)
     epmd = shutil.which("epmd")

@@ -6,7 +6,7 @@ it is what many run on their own machine in SQS's place.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.benchmarks.broker import TEXT
-from tests.benchmarks.load import CONNECTIONS, Load, rate
+from tests.benchmarks.load import CONNECTIONS
 from tests.benchmarks.measure import NotInstalledError
 from tests.benchmarks.processes import free_port, listens, running
 from tests.benchmarks.wire import Line, request
@@ -44,33 +44,28 @@ class Sqs:
         """Messages a second, one in a SendMessage."""
         with self._queue() as queue:
             raw = call("SendMessage", QueueUrl=queue, MessageBody=TEXT)
-            return rate(self.url, Load((raw,)), seconds)
+            return _rate(lambda: len(self.ask(raw)) > 0, seconds)
 
     def publish_batches(self, seconds: float) -> float:
         """Messages a second, ten in a SendMessageBatch."""
         with self._queue() as queue:
-            return rate(self.url, Load((_batch(queue),)), seconds) * MANY
+            raw = _batch(queue)
+            return MANY * _rate(lambda: len(self.ask(raw)) > 0, seconds)
 
     def take(self, seconds: float) -> float:
         """Messages a second, each received and deleted by itself."""
-        with self._queue() as queue, ThreadPoolExecutor(CONNECTIONS) as threads:
+        with self._queue() as queue:
             for _ in range(round(PLENTY * max(seconds, 1) / MANY)):
                 self.ask(_batch(queue))
-            began = perf_counter()
-            takers = [
-                threads.submit(self._take, queue, began + seconds) for _ in range(CONNECTIONS)
-            ]
-            return sum(each.result() for each in takers) / (perf_counter() - began)
+            return _rate(lambda: self._take(queue), seconds)
 
-    def _take(self, queue: str, end: float) -> int:
-        receive = call("ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=1)
-        done = 0
-        while perf_counter() < end:
-            for message in json.loads(self.ask(receive)).get("Messages", []):
-                handle = message["ReceiptHandle"]
-                self.ask(call("DeleteMessage", QueueUrl=queue, ReceiptHandle=handle))
-                done += 1
-        return done
+    def _take(self, queue: str) -> bool:
+        answer = self.ask(call("ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=1))
+        for message in json.loads(answer).get("Messages", []):
+            handle = message["ReceiptHandle"]
+            self.ask(call("DeleteMessage", QueueUrl=queue, ReceiptHandle=handle))
+            return True
+        return False
 
     def ask(self, raw: bytes) -> bytes:
         """Send a request on a connection of its own: the server keeps none."""
@@ -82,6 +77,21 @@ class Sqs:
         made = json.loads(self.ask(call("CreateQueue", QueueName=f"bench-{uuid4()}")))
         yield made["QueueUrl"]
         self.ask(call("DeleteQueue", QueueUrl=made["QueueUrl"]))
+
+
+def _rate(once: Callable[[], bool], seconds: float) -> float:
+    """How often a second that can be done by 16 threads."""
+    began = perf_counter()
+
+    def work() -> int:
+        done = 0
+        while perf_counter() < began + seconds:
+            done += once()
+        return done
+
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        workers = [threads.submit(work) for _ in range(CONNECTIONS)]
+        return sum(each.result() for each in workers) / (perf_counter() - began)
 
 
 def _batch(queue: str) -> bytes:
@@ -96,7 +106,7 @@ def call(action: str, **parameters: Any) -> bytes:
 
 
 @contextmanager
-def sqs(directory: Path) -> Iterator[Sqs]:
+def open_sqs(directory: Path) -> Iterator[Sqs]:
     """Run an emulator. NotInstalledError without it."""
     if find_spec("moto") is None or find_spec("flask_cors") is None:
         raise NotInstalledError(INSTALL)
