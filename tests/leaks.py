@@ -41,14 +41,20 @@ def check_no_leaks(client: "redis.Redis[bytes]", *domains: str) -> None:
                 run(client, PipeDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
         for name in client.scan_iter(f"{prefix}:feed:*", count=1000):
             run(client, FeedDelete(domain, name.decode().rpartition(":")[2], "", "", BOUNDS))
-        client.delete(f"{prefix}:lease")
-        while run(client, DomainDue(domain, "leaks", BOUNDS))[0] == "more":
-            pass
-        while run(client, DomainSweep(domain, "leaks", 1000, 100, 60_000, BOUNDS))[0] == "more":
-            pass
-        left = [
-            name
-            for name in client.scan_iter(f"{prefix}*", count=1000)
-            if client.ttl(name) == -1 and name.decode().removeprefix(prefix) not in STAYS
-        ]
+        left = kept(client, domain)
         assert not left, f"left behind for ever: {left}"
+
+
+def kept(client: "redis.Redis[bytes]", domain: str) -> list[bytes]:
+    """What would stay for ever, after all housekeeping, of what clients made in a domain."""
+    prefix = f"restms:{{{domain}}}"
+    client.delete(f"{prefix}:lease")
+    while run(client, DomainDue(domain, "leaks", BOUNDS))[0] == "more":
+        pass
+    while run(client, DomainSweep(domain, "leaks", 1000, 100, 60_000, BOUNDS))[0] == "more":
+        pass
+    return [
+        name
+        for name in client.scan_iter(f"{prefix}*", count=1000)
+        if client.ttl(name) == -1 and name.decode().removeprefix(prefix) not in STAYS
+    ]
