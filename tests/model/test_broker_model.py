@@ -51,8 +51,8 @@ OPTIONS = (
     *("--messages-per-pipe", str(ROOM), "--messages-per-feed", str(QUEUE)),
     *("--embed-bytes", str(EMBED), "--reread-seconds", "60", "--sweep-seconds", "1"),
 )
-EXAMPLES = int(os.environ.get("RESTMS_MODEL_EXAMPLES", "20"))
-STEPS = 30
+EXAMPLES = int(os.environ.get("RESTMS_MODEL_EXAMPLES", "10"))
+STEPS = 25
 MOST_PIPES, MOST_FEEDS = 5, 5
 SETTLE_SECONDS = 10.0
 MOST_WORLDS = 6
