@@ -107,6 +107,9 @@ local function plan_for(message)
   if refusal then
     return nil, refusal
   end
+  if kind.accepts and not kind.accepts(message) then
+    return nil, 'bad_address'
+  end
   if not message.due then
     return route_plan(domain, source, message)
   end

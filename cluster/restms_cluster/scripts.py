@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     NOT_QUEUEING = "not_queueing"
     QUEUE_FULL = "queue_full"
     BUSY = "busy"
+    BAD_ADDRESS = "bad_address"
+    TOO_DEAR = "too_dear"
     BAD_MATCH = "bad_match"
     BAD_JOIN = "bad_join"
     ONCE_DIFFERS = "once_differs"
