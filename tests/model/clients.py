@@ -11,7 +11,7 @@ import httpx
 
 from tests.conformance import documents
 from tests.conformance.client import expect
-from tests.conformance.documents import CBOR, JSON, XML, Element, Format, restms
+from tests.conformance.documents import CBOR, JSON, XML, Element, restms
 from tests.conformance.wire import Wire
 from tests.model.worlds import Answer, Item, Listing, Message
 from tests.nodes import Cluster, Node
@@ -118,7 +118,9 @@ class Client:
         """Stage all contents of some messages."""
         return {
             message.id: [
-                expect(self.send("POST", uri, body=data, content_type=kind), 201).headers["location"]
+                expect(self.send("POST", uri, body=data, content_type=kind), 201).headers[
+                    "location"
+                ]
                 for kind, data in message.contents
             ]
             for message in messages

@@ -11,9 +11,8 @@ RESTMS_MODEL_EXAMPLES=2000 makes a long run of it.
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +31,10 @@ from restms_cluster.transitions import DomainConfigure
 from tests.conformance.client import DOMAIN, expect
 from tests.conformance.documents import Element, restms
 from tests.leaks import check_keys, kept, run
-from tests.model.clients import Client, message_tree
-from tests.model.small_scripts import SMALL, _source
+from tests.model.clients import Client, Staged, message_tree
+from tests.model.small_scripts import SMALL
 from tests.model.worlds import (
     KINDS,
-    QUEUEING,
     Answer,
     Contradiction,
     Join,
@@ -163,7 +161,7 @@ class BrokerMachine(RuleBasedStateMachine):
             )
             names = sorted({name for world in self.worlds for name in world.pipes})
             listings = {name: self.client.listing(self.uris[name]) for name in names}
-            self.apply(lambda world: world.look(listings))
+            self.apply(lambda world, listings=listings: world.look(listings))
             settled = [world for world in self.worlds if world.settled()]
             late = time.monotonic() > deadline
             if len(settled) == len(self.worlds) or (settled and (late or not busy)):
@@ -189,7 +187,7 @@ class BrokerMachine(RuleBasedStateMachine):
         return f"{what}{next(self.names)}"
 
     def pick(self, data: st.DataObject, names: Sequence[str]) -> str:
-        """Any of some names; what is drawn does not depend on who got what, which chance decides."""
+        """Any of some names. What is drawn must not depend on who got what: chance decides that."""
         number = data.draw(picks)
         return names[number % len(names)] if names else ""
 
@@ -205,12 +203,12 @@ class BrokerMachine(RuleBasedStateMachine):
             made.append(Message(name, where, shape.headers, shape.priority, contents))
         return made
 
-    def staged(self, feed: str, messages: list[Message], batch: list[Shape]) -> dict[str, list[str]]:
+    def staged(self, feed: str, messages: list[Message], batch: list[Shape]) -> Staged:
         """Stage the contents of those messages that are to have them so."""
         some = [m for m, shape in zip(messages, batch, strict=True) if shape.staged]
         if feed not in self.world.feeds:
             return {}
-        return dict(self.client.stage(self.uris[feed], some))
+        return self.client.stage(self.uris[feed], some)
 
     # Feeds, pipes, joins
 
@@ -252,9 +250,7 @@ class BrokerMachine(RuleBasedStateMachine):
             mode = data.draw(st.sampled_from(("all", "any")))
             join = join._replace(headers=tuple(sorted(some)), mode=mode)
         answer = self.client.send("POST", self.uris[pipe], restms(join=[self.join_element(join)]))
-        self.apply(
-            lambda world: demand(answer.status_code == world.join_status(join), answer.text)
-        )
+        self.apply(lambda world: demand(answer.status_code == world.join_status(join), answer.text))
         if answer.status_code == 201:
             name = self.named("join")
             self.uris[name] = answer.headers["location"]
@@ -265,7 +261,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def join_element(self, join: Join) -> Element:
         headers = [*join.headers, *([("x-match", join.mode)] if join.mode == "any" else [])]
         return {
-            **{"feed": self.uris[join.feed], "address": join.address},
+            "feed": self.uris[join.feed],
+            "address": join.address,
             **({"header": [{"name": n, "value": v} for n, v in headers]} if headers else {}),
         }
 
@@ -321,9 +318,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.begin()
         names = [name for name in self.uris if name not in self.world.joins]
         batch = batch[:3]
-        messages = [
-            m._replace(address=self.pick(data, names)) for m in self.messages(batch)
-        ]
+        messages = [m._replace(address=self.pick(data, names)) for m in self.messages(batch)]
         self.post("default", messages, self.staged("default", messages, batch))
         self.settle()
 
@@ -333,7 +328,7 @@ class BrokerMachine(RuleBasedStateMachine):
         joined = [name for name in known if any(j.feed == name for j in self.world.joins.values())]
         return self.pick(data, [*joined, *joined, *known])
 
-    def post(self, feed: str, messages: list[Message], staged: dict[str, list[str]]) -> None:
+    def post(self, feed: str, messages: list[Message], staged: Staged) -> None:
         tree = message_tree(messages, staged)
         self.answered(feed, messages, self.client.send("POST", self.uris[feed], tree))
 
@@ -400,7 +395,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if feed in self.world.feeds:
             one, two, three = (Message(self.named("m"), contents=(("a/b", b"x"),)) for _ in "123")
             staged = self.client.stage(self.uris[feed], [one])
-            self.post(feed, [one], dict(staged))
+            self.post(feed, [one], staged)
             spent = message_tree([two, three], {three.id: staged[one.id]})
             answer = self.client.send("POST", self.uris[feed], spent)
             self.apply(lambda world: refused(world, feed, [two, three], answer.status_code))

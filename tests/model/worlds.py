@@ -106,9 +106,9 @@ class World:
 
     def likeness(self) -> object:
         """Two worlds with the same go on in the same way."""
-        pipes = [(name, sorted(pipe.held.items()), pipe.coming) for name, pipe in self.pipes.items()]
+        pipes = [(name, sorted(pipe.held.items())) for name, pipe in self.pipes.items()]
         items = [item for queue in self.queues.values() for item in queue]
-        items += [item for _, held, _ in pipes for _, item in held]
+        items += [item for _, held in pipes for _, item in held]
         times = sorted({item.since for item in items} | {item.place[1] for item in items})
         rank = {time: number for number, time in enumerate(times)}
 
@@ -119,7 +119,7 @@ class World:
         return (
             sorted(self.feeds),
             [(name, [plain(item) for item in queue]) for name, queue in self.queues.items()],
-            [(name, [(n, plain(item)) for n, item in held]) for name, held, _ in pipes],
+            [(name, [(n, plain(item)) for n, item in held]) for name, held in pipes],
         )
 
     # What clients make and delete
