@@ -17,8 +17,10 @@ if not source then
   return { 'missing' }
 end
 local answer = once_answer(domain, source.id, once)
-if answer ~= nil then
-  return answer or { 'once_differs' }
+if answer == false then
+  return { 'once_differs' }
+elseif answer and redis.call('EXISTS', domain .. ':content:' .. answer[2]) == 1 then
+  return answer -- else nobody published it in time, and it is staged anew
 end
 local key, count = content_key(domain, content), #ARGV - chunks + 1
 content_write(domain, content, source, type, size)

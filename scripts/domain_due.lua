@@ -8,13 +8,17 @@ local bounds = ARGV[2]
 --@ include profiles lib_messaging lib_removal
 
 local SOME = 200 -- delayed or expired messages, or feeds, in one call
+local LOOKED = 1000 -- delayed messages that are looked at in one call for those
 local DRIVES = 1000 -- ms for which one node does the works, so that not all of them do
-local RETRY = 1000 -- ms until a delayed message that nobody had room for is tried again
+local RETRY = 1000 -- ms until delayed messages that nobody had room for are tried again
 
 local more = false
 
 -- The feed that a message was posted to, if it is still there.
 local function feed_of(message)
+  if not message.feed then
+    return nil -- somebody has taken the body away
+  end
   local id, key = string.match(message.feed, '^(%S+) (.+)$')
   local record = feed_get(domain, key)
   return record and record.id == id and record or nil
@@ -26,7 +30,7 @@ if (not driver or driver == node) and redis.call('EXISTS', domain .. ':works') =
   local work, left, done = nil, WORK_PIPES, true
   while done and left > 0 do
     work, left, done = works.continue(domain, left)
-    if done then
+    if work and done then
       local record = feed_of(work) -- that it goes through, which may be a dead-letter feed
       if work.full > 0 and not (record
         and letter_write(domain, record, work.message, 'overflow', work.full)) then
@@ -40,13 +44,12 @@ end
 
 return_continue(domain)
 
--- Delayed messages whose time has come, of the feed that has the oldest.
-local feed, due = unpack(redis.call('ZRANGE', domain .. ':delayed', 0, 0, 'WITHSCORES'))
-local fired = 0
-if feed and tonumber(due) <= now_ms then
-  local record = feed_get(domain, feed)
-  local key = index_key(domain, record.id) .. ':delayed'
-  for _, body in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, SOME)) do
+-- Delayed messages whose time has come. Those that nobody has room for stay where
+-- they are, before all later ones, and are tried again. Returns how many are gone.
+local function fire(record)
+  local key, fired = index_key(domain, record.id) .. ':delayed', 0
+  local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, LOOKED)
+  for _, body in ipairs(bodies) do
     local message = body_get(domain, body)
     local life = redis.call('HGET', body_key(domain, body), 'l')
     if life then
@@ -54,17 +57,46 @@ if feed and tonumber(due) <= now_ms then
       redis.call('HSET', body_key(domain, body), 'e', digits(message.expires))
     end
     record.planned, record.waiting = nil, nil -- what was planned before is done
-    if route_stored(domain, record, message) then
+    local done, refusal = not message.feed, nil -- or somebody has taken it away
+    if not done then
+      done, refusal = route_stored(domain, record, message)
+    end
+    if UNROUTABLE[refusal] then
+      done = true
+      if not letter_write(domain, record, message, 'overflow') then
+        lost(domain, 1)
+      end
+    end
+    if done then
       redis.call('ZREM', key, body)
       body_release(domain, body)
       fired = fired + 1
-    else
-      redis.call('ZADD', key, digits(now_ms + RETRY), body)
+    end
+    if fired == SOME or (not done and refusal ~= 'full') then
+      break -- what is refused so may be for pipes that later ones are for as well
     end
   end
   local next_due = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+  local all_seen = fired < SOME and #bodies < LOOKED
+  if next_due and tonumber(next_due) <= now_ms and (all_seen or fired == 0) then
+    next_due = redis.call('ZRANGEBYSCORE', key, '(' .. digits(now_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    next_due = digits(math.min(tonumber(next_due) or math.huge, now_ms + RETRY))
+  end
   if next_due then
-    redis.call('ZADD', domain .. ':delayed', next_due, feed)
+    redis.call('ZADD', domain .. ':delayed', next_due, record.key)
+  else
+    redis.call('ZREM', domain .. ':delayed', record.key)
+  end
+  return fired
+end
+
+-- Of the feed that has the oldest.
+local feed, due = unpack(redis.call('ZRANGE', domain .. ':delayed', 0, 0, 'WITHSCORES'))
+local fired = 0
+if feed and tonumber(due) <= now_ms then
+  local record = feed_get(domain, feed)
+  if record then
+    fired = fire(record)
   else
     redis.call('ZREM', domain .. ':delayed', feed)
   end

@@ -19,6 +19,9 @@ end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }
 end
+if works.many(domain) then
+  return { 'busy' }
+end
 works.settle(domain, record.pipe) -- what was posted before is still for this join
 pipes_flush(domain)
 join_remove(domain, join)

@@ -40,7 +40,7 @@ local function body_get(domain, body)
   local values = redis.call('HMGET', body_key(domain, body), 'a', 'i', 'h', 'f', 'p', 'e')
   return message_make({
     body = body, address = values[1], id = values[2], headers = values[3], feed = values[4],
-    priority = tonumber(values[5]), expires = tonumber(values[6]),
+    priority = tonumber(values[5]) or 0, expires = tonumber(values[6]) or 0,
   })
 end
 

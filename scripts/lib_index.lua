@@ -44,8 +44,21 @@ local function tree_prune(index, nodes)
   end
 end
 
+-- Whoever joins in very many ways to what begins alike, and posts what fits them all,
+-- would make one message dear for everybody: so many nodes may be asked for.
+local NODES = 10000 -- for one message
+local NODES_IN_ALL = 200000 -- in one call
+
+local TOO_DEAR = {} -- thrown where they are more
+
+local nodes_asked, nodes_in_all = 0, 0
+
 -- Which of some nodes there are: a list of true and false.
 local function tree_has(index, nodes)
+  nodes_asked, nodes_in_all = nodes_asked + #nodes, nodes_in_all + #nodes
+  if nodes_asked > NODES or nodes_in_all > NODES_IN_ALL then
+    error(TOO_DEAR)
+  end
   local found = {}
   for from = 1, #nodes, 1000 do -- as many as Lua passes to a function
     local some = redis.call('HMGET', index .. ':tree', unpack(nodes, from, math.min(from + 999, #nodes)))
@@ -54,4 +67,20 @@ local function tree_has(index, nodes)
     end
   end
   return found
+end
+
+-- The places where a message looks, by its feed's type; nil and a word where it is not
+-- to be matched.
+local function places_of(kind, index, message)
+  nodes_asked = 0
+  if kind.accepts and not kind.accepts(message) then
+    return nil, 'bad_address'
+  end
+  local well, places = pcall(kind.match, index, message)
+  if well then
+    return places
+  elseif places == TOO_DEAR then
+    return nil, 'too_dear'
+  end
+  error(places, 0)
 end

@@ -17,6 +17,10 @@ local function turns_key(domain, id)
   return index_key(domain, id) .. ':turns'
 end
 
+local function called_key(domain, id)
+  return index_key(domain, id) .. ':called'
+end
+
 local function next_turn(domain)
   return redis.call('HINCRBY', domain, 'turn', 1)
 end
@@ -74,9 +78,13 @@ local function join_remove(domain, join)
   end
   local index = index_key(domain, record.id)
   local kind = feed_types[record.kind]
+  if not kind then
+    return -- of a profile that this node does not have: another will do it
+  end
   if kind.queues then
     local place = record.pipe .. ' ' .. join
     redis.call('ZREM', turns_key(domain, record.id), '!' .. place, '?' .. place)
+    redis.call('ZREM', called_key(domain, record.id), record.pipe)
   else
     kind.unjoin(index, record.pipe, record)
   end

@@ -3,6 +3,7 @@
 -- the blob of each. (One message's id is as it is, several make a JSON list.)
 
 local RUN = 6 -- arguments before the blobs
+local FIRST = 8 -- where the runs of a call's first request stand
 
 local publish
 do
@@ -91,6 +92,10 @@ do
     if refusal then
       return nil, refusal
     end
+    local accepts = feed_types[source.type].accepts
+    if accepts and not accepts(message) then
+      return nil, 'bad_address'
+    end
     if message.due then
       return delayed_plan(source, message, request)
     end
@@ -98,22 +103,22 @@ do
   end
 
   -- Most messages are for one pipe and ask for nothing: a run of them is planned and
-  -- written as one. Nothing where it is not so simple.
+  -- written as one. Nothing where it is not so simple, or nil and the word of a refusal.
   local function run_plan(source, run, first, last)
     if run.contents ~= '' or run.terms ~= '' or source.dead_letter ~= '' or works_count(domain) > 0
       or (source.dedup ~= '' and run.ids ~= '') or feed_types[source.type].queues then
       return nil
     end
-    local target = targets(domain, source, run)
-    if target.total ~= 1 then
-      return nil
+    local target, refusal = targets(domain, source, feed_types[source.type], run)
+    if not target or target.total ~= 1 or not target.pipes then
+      return nil, refusal
     end
     for i = first, last do
       if #ARGV[i] > BRIEF then
         return nil
       end
     end
-    local state = pipe_state(domain, target_pipes(target)[1])
+    local state = pipe_state(domain, target.pipes[1])
     local count = last - first + 1
     if state.room < count then
       return nil
@@ -192,7 +197,7 @@ do
       }
       local count = tonumber(ARGV[at + 5])
       local first = at + RUN
-      local plan = run_plan(source, run, first, first + count - 1)
+      local plan, refusal = run_plan(source, run, first, first + count - 1)
       if plan then
         request.plans[#request.plans + 1] = plan
         request.left = request.left - count
@@ -201,7 +206,7 @@ do
           return 'too_many'
         end
       else
-        local refusal = messages_plan(source, run, first, first + count - 1, request)
+        refusal = refusal or messages_plan(source, run, first, first + count - 1, request)
         if refusal then
           return refusal
         end
@@ -295,7 +300,8 @@ do
     local refusal = request_plan(source, request, from, to)
     if refusal then
       request_drop(request)
-      return { refusal }
+      -- It may be those before it that made the call dear.
+      return { refusal == 'too_dear' and from > FIRST and 'apart' or refusal }
     end
     request_commit(source, request, nonce)
     once_keep(domain, source.id, once, request.reply, keep)

@@ -9,10 +9,12 @@
 -- `queue` has the messages that wait, as `body redelivered death`, by priority
 -- and age. A message that comes back has its old place.
 
-local TRIES = 100 -- full pipes passed over in search of one that is not
-local DISPATCHED = 1000 -- messages handed out in one call
+local TRIES = 1000 -- full pipes passed over in one call, in search of one that is not
+local DISPATCHED = 1000 -- messages handed out in one call, of all feeds together
+local CALLED = 250 -- ms for which a message is left to an ondemand pipe that was called
 local CALM = 1e14 -- more than there will ever be messages of one priority
 
+local tried, dispatched = 0, 0
 local stirred = {} -- feeds that may have something to hand out, by key
 
 local queue = module(function(queue)
@@ -73,11 +75,23 @@ local queue = module(function(queue)
     return score .. ' ' .. record.id .. ' ' .. record.key
   end
 
+  -- Ondemand pipes that were called, by the time (ms) until which they are waited
+  -- for: so many messages, the first ones, are left to them.
+  local function call(domain, id, pipe)
+    local key = called_key(domain, id)
+    redis.call('ZADD', key, digits(now_ms + CALLED), pipe)
+    redis.call('PEXPIRE', key, CALLED)
+  end
+
+  local function calls(domain, id)
+    return redis.call('ZCOUNT', called_key(domain, id), '(' .. digits(now_ms), '+inf')
+  end
+
   -- The pipe whose turn it is, or nil. Where it is an ondemand pipe's turn, that is
   -- called, or with `plain` left alone.
   function queue.turn(domain, record, plain)
     local turns = turns_key(domain, record.id)
-    for _ = 1, math.min(TRIES, redis.call('ZCARD', turns)) do
+    for _ = 1, math.min(TRIES - tried, redis.call('ZCARD', turns)) do
       local name = redis.call('ZRANGE', turns, 0, 0)[1]
       local kind, pipe = string.match(name, '^(.)(%x+) ')
       if kind == '?' then
@@ -87,6 +101,7 @@ local queue = module(function(queue)
         redis.call('ZREM', turns, name)
         local last = redis.call('HGET', pipe_key(domain, pipe), 'last')
         pipe_ring(domain, pipe, tonumber(last))
+        call(domain, record.id, pipe)
         return 'called'
       end
       redis.call('ZADD', turns, next_turn(domain), name)
@@ -96,6 +111,7 @@ local queue = module(function(queue)
         state.room = state.room - 1
         return state
       end
+      tried = tried + 1
     end
     return nil
   end
@@ -112,12 +128,12 @@ local queue = module(function(queue)
   -- Hand out what waits in a queue, oldest first, as far as there is somebody to
   -- take it. Feeds that could not be finished are remembered in `queued`.
   function queue.dispatch(domain, record)
-    local waits, place = queue.key(domain, record.id), 0
+    local waits = queue.key(domain, record.id)
     local waiting = redis.call('ZCARD', waits)
-    local held = waiting > 0 and (queue.held(domain) or works_count(domain) > WORKS_OWING)
-    local tries = 0
-    while not held and place < waiting and tries < DISPATCHED do
-      tries = tries + 1
+    local place = waiting > 0 and calls(domain, record.id) or 0
+    local held = waiting > 0 and (queue.held(domain) or works.many(domain))
+    while not held and place < waiting and dispatched < DISPATCHED do
+      dispatched = dispatched + 1
       local item, score = unpack(redis.call('ZRANGE', waits, place, place, 'WITHSCORES'))
       local message = queue.item(domain, item)
       if expired(domain, record, message) then
@@ -142,7 +158,7 @@ local queue = module(function(queue)
     else
       redis.call('SREM', domain .. ':queued', record.key)
     end
-    return tries == DISPATCHED
+    return dispatched == DISPATCHED and place < waiting and not held
   end
 
   -- The joins of a pipe to feeds that queue, whoever was served longest ago first.
@@ -150,7 +166,8 @@ local queue = module(function(queue)
     local list = {}
     for _, join in ipairs(redis.call('HVALS', pipe_key(domain, pipe) .. ':joins')) do
       local record = join_live(domain, join)
-      if record and feed_types[record.kind].queues then
+      local kind = record and feed_types[record.kind]
+      if kind and kind.queues then
         record.turn = tonumber(redis.call('HGET', domain .. ':join:' .. join, 'turn') or 0)
         record.join = join
         list[#list + 1] = record
@@ -164,6 +181,9 @@ local queue = module(function(queue)
   -- Where there is none and its reader `waits`, it is called when there is.
   function queue.pull(domain, pipe, waits)
     local joins = queue.joins(domain, pipe)
+    for _, join in ipairs(joins) do
+      redis.call('ZREM', called_key(domain, join.id), pipe) -- here it is
+    end
     if not queue.held(domain) then
       for _, join in ipairs(joins) do
         local record = feed_get(domain, join.feed)
@@ -174,7 +194,8 @@ local queue = module(function(queue)
           local late = expired(domain, record, message)
           queue.drop(domain, record.id, item, message)
           if not late then
-            hand(domain, pipe_state(domain, pipe), message, queue.origin(digits(score), record))
+            -- Works owe it nothing: it is joined to feeds that queue only.
+            deliver(domain, pipe_state(domain, pipe), message, queue.origin(digits(score), record))
             redis.call('HSET', domain .. ':join:' .. join.join, 'turn', next_turn(domain))
             for _, other in ipairs(joins) do
               redis.call('ZREM', turns_key(domain, other.id), '?' .. pipe .. ' ' .. other.join)
@@ -201,9 +222,14 @@ local queue = module(function(queue)
   function queue.take_back(domain, pipe, entry, fields)
     local score, id, key = string.match(fields['q'], '^(%S+) (%S+) (.+)$')
     local record = feed_get(domain, key)
-    if not record or record.id ~= id then
-      entry_release(domain, pipe, entry, fields)
-      return
+    local ended = not record or record.id ~= id
+    if ended then
+      local dead_letter = redis.call('HGET', domain .. ':ended', id)
+      if not dead_letter then
+        entry_release(domain, pipe, entry, fields)
+        return
+      end
+      record = { id = id, key = key, dead_letter = dead_letter }
     end
     local message
     if fields['b'] then
@@ -220,6 +246,7 @@ local queue = module(function(queue)
     end
     queue.marked(message, (fields['r'] or 0) + 1, fields['d'] or '')
     local dead = expired(domain, record, message)
+      or (ended and letter_write(domain, record, message, 'deleted'))
       or (message.redelivered > redeliveries and letter_write(domain, record, message, 'redelivered'))
     if dead then
       body_release(domain, message.body)
@@ -243,7 +270,7 @@ local queue = module(function(queue)
     local inline = not message.body and message.contents == '' and #message.blob <= INLINE
       and message.expires == 0 and record.dead_letter == ''
     local score = queue.score(domain, message.priority)
-    if inline and record.waiting == 0 and not queue.held(domain) then
+    if inline and record.waiting == 0 and not queue.held(domain) and not works.many(domain) then
       local taker = queue.turn(domain, record, true) -- straight on: nobody waits before it
       if taker then
         hand(domain, taker, message, queue.origin(score, record))

@@ -34,7 +34,7 @@ end
 local function feed_release(domain, id, key, dead_letter)
   local index = index_key(domain, id)
   if works.use(domain, index) then
-    return true -- its last messages are still being handed out, by its joins
+    return true, true -- its last messages are still being handed out, by its joins
   end
   local joins = redis.call('SRANDMEMBER', index .. ':joins', CHUNK)
   for _, join in ipairs(joins) do
@@ -70,6 +70,10 @@ local function feed_remove(domain, record)
   redis.call('ZREM', domain .. ':delayed', feed)
   redis.call('SREM', domain .. ':queued', feed)
   stirred[feed] = nil
+  if record.dead_letter ~= '' and queue.held(domain) then
+    -- Some of what comes back may be of this feed: it is to go where the rest goes.
+    redis.call('HSET', domain .. ':ended', record.id, record.dead_letter)
+  end
   if feed_release(domain, record.id, feed, record.dead_letter) then
     local item = table.concat({ 'feed', record.id, feed, record.dead_letter }, ' ')
     redis.call('SADD', domain .. ':trash', item)
@@ -83,7 +87,8 @@ end
 -- A service is there as long as somebody is joined to it.
 local function feed_end(domain, feed)
   local record = feed_get(domain, feed)
-  if record and feed_types[record.type].ends and record.configured ~= '1'
+  local kind = record and feed_types[record.type]
+  if kind and kind.ends and record.configured ~= '1'
     and redis.call('EXISTS', index_key(domain, record.id) .. ':joins') == 0 then
     feed_remove(domain, record)
   end
@@ -96,7 +101,8 @@ local function pipe_remove(domain, pipe)
     local feeds = {}
     for _, join in ipairs(redis.call('HVALS', key .. ':joins')) do
       local record = join_remove(domain, join)
-      if record and feed_types[record.kind].ends then
+      local kind = record and feed_types[record.kind]
+      if kind and kind.ends then
         feeds[#feeds + 1] = record.feed
       end
     end
@@ -127,29 +133,37 @@ local function return_continue(domain)
     return
   end
   redis.call('HDEL', domain .. ':returning', pipe)
+  if not queue.held(domain) then
+    redis.call('DEL', domain .. ':ended')
+  end
   for feed in string.gmatch(feeds, '%S+') do
     feed_end(domain, feed)
   end
 end
 
+local SIFTED = 10 -- pieces of trash that are looked at, for one that works do not use any more
+
 -- Free one chunk of the trash; whether there is more to do at once.
 local function trash_release(domain)
-  local item = redis.call('SRANDMEMBER', domain .. ':trash')
-  if not item then
-    return false
+  for _, item in ipairs(redis.call('SRANDMEMBER', domain .. ':trash', SIFTED)) do
+    local what, which = string.match(item, '^(%a+) (.+)$')
+    local more, used
+    if what == 'messages' then
+      more = stream_release(domain, which)
+    else
+      local id, key, dead_letter = string.match(which, '^(%S+) (%S+) (%S*)$')
+      if id then
+        more, used = feed_release(domain, id, key, dead_letter)
+      end
+    end
+    if not more then
+      redis.call('SREM', domain .. ':trash', item)
+    end
+    if not used then
+      return redis.call('EXISTS', domain .. ':trash') == 1
+    end
   end
-  local what, which = string.match(item, '^(%a+) (.+)$')
-  local more
-  if what == 'messages' then
-    more = stream_release(domain, which)
-  else
-    local id, key, dead_letter = string.match(which, '^(%S+) (%S+) (%S*)$')
-    more = id and feed_release(domain, id, key, dead_letter)
-  end
-  if not more then
-    redis.call('SREM', domain .. ':trash', item)
-  end
-  return redis.call('EXISTS', domain .. ':trash') == 1 and redis.call('EXISTS', domain .. ':works') == 0
+  return false
 end
 
 -- Free contents that nobody published, and what is left of others; whether there is more to do at once.

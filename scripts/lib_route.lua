@@ -4,43 +4,63 @@
 local LARGE = 500 -- pipes; a message for more is left to be handed out in chunks
 local DIRECT = 10000 -- deliveries in one call, not counting messages for one pipe
 
+local PAIRS = 5000 -- of place and pipe, that are looked at for pipes that stand at several places
+local PLACES = 65536 -- bytes of the places that a message is left with, to be handed out
+local UNROUTABLE = { bad_address = true, too_dear = true } -- now and later
+
 local spent = 0
 
--- Where the message's joins stand, and how many they are at most.
-local function targets(domain, record, message)
-  local by = message.headers == '' and message.address or message.address .. '\0' .. message.headers
-  record.found = record.found or {} -- by what messages are matched by
-  local target = record.found[by]
-  if not target then
-    local index = index_key(domain, record.id)
-    target = { index = index, places = {}, total = 0 }
-    for _, place in ipairs(feed_types[record.type].match(index, message)) do
-      local count = redis.call('ZCARD', place_key(index, place))
-      if count > 0 then
-        target.places[#target.places + 1] = place
-        target.total = target.total + count
-      end
-    end
-    record.found[by] = target
-  end
-  return target
-end
-
--- The pipes at those places, each once, in the order of joining.
-local function target_pipes(target)
-  if not target.pipes then
-    local pipes, seen = {}, {}
-    for _, place in ipairs(target.places) do
+-- Find the pipes at those places, each once. Places where nobody stands who does
+-- not stand at those before are of no use. What is too much to look at stays.
+local function target_pipes(target, counts)
+  local pipes, seen, places, left = {}, {}, {}, PAIRS
+  target.total, target.pipes = 0, pipes
+  for i, place in ipairs(target.places) do
+    local before = #pipes
+    left = left - counts[i]
+    if left < 0 then
+      target.total, target.pipes = target.total + counts[i], nil
+      places[#places + 1] = place
+    else
       for _, pipe in ipairs(redis.call('ZRANGE', place_key(target.index, place), 0, -1)) do
         if not seen[pipe] then
           seen[pipe] = true
           pipes[#pipes + 1] = pipe
         end
       end
+      if #pipes > before then
+        places[#places + 1] = place
+      end
     end
-    target.pipes = pipes
   end
-  return target.pipes
+  target.places, target.total = places, target.total + #pipes
+end
+
+-- Where the message's joins stand, and how many pipes have them (at most that many,
+-- where they are very many). Nil and a word for a message that is not to be matched.
+local function targets(domain, record, kind, message)
+  local by = message.headers == '' and message.address or message.address .. '\0' .. message.headers
+  record.found = record.found or {} -- by what messages are matched by
+  local target = record.found[by]
+  if not target then
+    local index = index_key(domain, record.id)
+    target = { index = index, places = {} }
+    local places, refusal = places_of(kind, index, message)
+    if not places then
+      return nil, refusal
+    end
+    local counts = {}
+    for _, place in ipairs(places) do
+      local count = redis.call('ZCARD', place_key(index, place))
+      if count > 0 then
+        counts[#counts + 1] = count
+        target.places[#counts] = place
+      end
+    end
+    target_pipes(target, counts)
+    record.found[by] = target
+  end
+  return target
 end
 
 local HOPS = 3 -- dead-letter feeds that a message may overflow from in one call
@@ -59,7 +79,11 @@ local function letter_fits(domain, record, hops)
   if not target then
     return false
   end
-  if feed_types[target.type].queues then
+  local kind = feed_types[target.type]
+  if not kind then
+    return false -- of a profile that this node does not have
+  end
+  if kind.queues then
     return queue.fits(domain, target) or letter_fits(domain, target, hops - 1)
   end
   return redis.call('EXISTS', index_key(domain, target.id) .. ':joins') == 1
@@ -67,7 +91,11 @@ end
 
 -- What would become of a message; nil and a word where nobody could take it.
 local function route_plan(domain, record, message)
-  if feed_types[record.type].queues then
+  local kind = feed_types[record.type]
+  if not kind then
+    return nil, 'unknown_type' -- of a profile that this node does not have
+  end
+  if kind.queues then
     if queue.fits(domain, record) then
       return { message = message, queue = true, count = 1, full = 0 }
     elseif letter_fits(domain, record, HOPS) then
@@ -75,21 +103,27 @@ local function route_plan(domain, record, message)
     end
     return nil, 'queue_full'
   end
-  local target = targets(domain, record, message)
+  local target, refusal = targets(domain, record, kind, message)
+  if not target then
+    return nil, refusal
+  end
   local plan = { message = message, count = target.total, full = 0, takers = {} }
   plan.works = works_count(domain)
   if target.total > 1 or (target.total == 1 and plan.works > 0) then
     local cost = target.total * (1 + plan.works)
-    if target.total > LARGE or spent + cost > DIRECT or plan.works > WORKS_OWING then
+    if not target.pipes or target.total > LARGE or spent + cost > DIRECT or plan.works > WORKS_OWING then
       if plan.works >= WORKS then
         return nil, 'busy'
+      end
+      if #table.concat(target.places) > PLACES then
+        return nil, 'too_dear'
       end
       plan.work = works.plan(domain, record, message, target.index, target.places)
       return plan
     end
     spent = spent + cost
   end
-  for _, pipe in ipairs(target_pipes(target)) do
+  for _, pipe in ipairs(target.pipes) do
     local state = pipe_state(domain, pipe)
     owe(domain, state)
     if state.room > 0 then
@@ -131,11 +165,11 @@ local function route_commit(domain, record, plan, name)
   end
 end
 
--- Route a message that is stored. False where nobody could take it now.
+-- Route a message that is stored. False and a word where nobody could take it now.
 local function route_stored(domain, record, message)
-  local plan = route_plan(domain, record, message)
+  local plan, refusal = route_plan(domain, record, message)
   if not plan then
-    return false
+    return false, refusal
   end
   route_commit(domain, record, plan)
   return true

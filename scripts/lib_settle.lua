@@ -13,7 +13,8 @@ local function letter_post(domain, letter)
   dead.hops = (message.hops or 0) + 1
   dead.death = letter.reason .. ' ' .. letter.times .. ' ' .. letter.from
   dead.expires, dead.redelivered = 0, 0
-  -- The headers that its readers will see; a private feed's name stays private.
+  -- The headers that its readers will see, its own and those of its last death; a
+  -- private feed's name stays private.
   local headers = {
     redis.sha1hex('x-death-reason\0' .. letter.reason),
     redis.sha1hex('x-death-count\0' .. letter.times),
@@ -21,7 +22,8 @@ local function letter_post(domain, letter)
   if feed_is_public(letter.from) then
     headers[#headers + 1] = redis.sha1hex('x-death-feed\0' .. letter.from)
   end
-  for digest in string.gmatch(dead.headers, '%x+') do
+  local own = redis.call('HGET', body_key(domain, message.body), 'h') or ''
+  for digest in string.gmatch(own, '%x+') do
     headers[#headers + 1] = digest
   end
   table.sort(headers)

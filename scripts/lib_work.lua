@@ -31,6 +31,9 @@ local works = module(function(works)
 
   local function work_get(domain, number)
     local values = redis.call('HMGET', work_key(domain, number), 'plan', 'place', 'cursor', 'full')
+    if not values[1] then
+      return nil -- somebody has taken it away
+    end
     local work = cmsgpack.unpack(values[1])
     work.number = number
     message_make(work.message)
@@ -41,8 +44,8 @@ local works = module(function(works)
   function works.all(domain)
     if not known then
       known = {}
-      for i, number in ipairs(redis.call('LRANGE', domain .. ':works', 0, -1)) do
-        known[i] = work_get(domain, number)
+      for _, number in ipairs(redis.call('LRANGE', domain .. ':works', 0, -1)) do
+        known[#known + 1] = work_get(domain, number)
       end
       for _, work in ipairs(early) do
         known[#known + 1] = work
@@ -130,13 +133,26 @@ local works = module(function(works)
     end
   end
 
-  -- Give a pipe all that works owe it.
+  -- Give a pipe all that works owe it, as far as it has room.
   function works.settle(domain, pipe)
-    if works_count(domain) > 0 then
-      local state = pipe_state(domain, pipe)
-      works.owe(domain, state)
-      works.pay(domain, state, math.huge)
+    if works_count(domain) == 0 then
+      return
     end
+    local state = pipe_state(domain, pipe)
+    local room = state.room
+    works.owe(domain, state)
+    works.pay(domain, state, room >= #state.due and math.huge or state.due[room] or 0)
+    for _, i in ipairs(state.due) do
+      local key = work_key(domain, known[i].number)
+      redis.call('SADD', key .. ':took', pipe)
+      redis.call('HINCRBY', key, 'full', 1)
+    end
+    state.due = {}
+  end
+
+  -- Whether there are more of them than are looked at for one pipe.
+  function works.many(domain)
+    return works_count(domain) > WORKS_OWING
   end
 
   -- Go on with the oldest work, for `left` pipes at most. Returns it, how many
@@ -147,6 +163,11 @@ local works = module(function(works)
       return nil, 0
     end
     local work = work_get(domain, number)
+    if not work then
+      redis.call('LPOP', domain .. ':works')
+      known, outstanding = nil, nil
+      return nil, left, true
+    end
     local took = work_key(domain, number) .. ':took'
     local several = #work.places > 1
     local overtaken = redis.call('EXISTS', took) == 1

@@ -1,7 +1,7 @@
 #!lua
 -- Publish: route the messages of a request, all of them, in order, or none. One
 -- call takes the requests of several publishers, one after the other; what is
--- refused to one does not touch the next.
+-- refused to one does not touch the next. `apart`: it is to be asked again, alone.
 -- Everything of a request is checked before its first write, for Redis does not
 -- roll back.
 local domain = KEYS[1]

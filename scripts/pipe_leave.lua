@@ -8,6 +8,7 @@ local bounds = ARGV[2]
 
 for _, join in ipairs(queue.joins(domain, pipe)) do
   redis.call('ZREM', turns_key(domain, join.id), '?' .. pipe .. ' ' .. join.join)
+  redis.call('ZREM', called_key(domain, join.id), pipe)
   -- It may have been called for a message already: somebody else is to have it.
   stirred[join.feed] = feed_get(domain, join.feed)
 end

@@ -3,7 +3,7 @@
 local JOIN_TYPES = { [''] = '' }
 
 -- A join with more would make each message that begins like it dear for everybody.
-local MOST_WORDS = 64 -- in a topic pattern
+local MOST_WORDS = 64 -- in a topic pattern, or an address
 local MOST_HEADERS = 32 -- that a join matches by
 
 feed_types['fanout'] = {
@@ -73,6 +73,9 @@ feed_types['topic'] = {
   join_types = JOIN_TYPES,
   check = function(join)
     return #topic_words(join.address) <= MOST_WORDS
+  end,
+  accepts = function(message)
+    return #topic_words(message.address) <= MOST_WORDS
   end,
   join = function(index, pipe, join)
     local nodes = topic_nodes(join.address)

@@ -13,6 +13,7 @@ from restms_cluster.errors import (
     NotFoundError,
     PreconditionFailedError,
     RestMSError,
+    UnavailableError,
 )
 from restms_cluster.keys import join_key
 from restms_cluster.model import ALWAYS, Condition, Header, Join
@@ -75,7 +76,11 @@ async def read(broker: Broker, token: Token) -> Join:
 
 
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
-    """Delete a join; ForbiddenError for the one that a pipe is born with."""
+    """Delete a join.
+
+    ForbiddenError for the one that a pipe is born with; UnavailableError while so
+    many large fan-outs are under way that what they owe the pipe cannot be told.
+    """
     answer = await broker.run(
         JoinDelete(token.domain, token.secret, *required(condition), broker.idle, broker.bounds)
     )
@@ -119,6 +124,8 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
             return BadRequestError("That feed has no joins of that type.")
         case Outcome.TOO_MANY:
             return ForbiddenError(f"The pipe has all the joins it may have ({most}).")
+        case Outcome.BUSY:
+            return UnavailableError("Too many large fan-outs are under way.", retry_after=1)
         case Outcome.STALE:
             return PreconditionFailedError("The join has changed since you read it.")
         case _:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 from restms_cluster import blobs, contents, matching
 from restms_cluster.broker import MILLISECONDS, Broker, required
 from restms_cluster.errors import (
+    BadRequestError,
     ForbiddenError,
     FullError,
     NotFoundError,
@@ -62,7 +63,8 @@ async def publish(
     ForbiddenError for a content staged on another feed; FullError where all the
     pipes that want a message, or the feed that queues it, are full;
     UnavailableError while too many large fan-outs are under way; TooLargeError
-    for more deliveries than a request may have; KeyReusedError for a key of
+    for more deliveries than a request may have, or messages that too many joins
+    begin like; BadRequestError for an address of too many words; KeyReusedError for a key of
     another request. Nothing is routed then.
     """
     steps: list[ContentStage] = []
@@ -78,10 +80,9 @@ async def publish(
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),
     )
-    if steps:
+    answer = None if steps else await broker.run(publishing)
+    if answer is None or answer.outcome is Outcome.APART:
         answer = (await broker.run_all(*steps, publishing))[-1]
-    else:
-        answer = await broker.run(publishing)
     if answer.outcome is not Outcome.OK:
         if steps:  # what was put aside for this request is of no use to another
             staged_here = [step.content for step in steps]
@@ -225,6 +226,15 @@ def _refusal(outcome: Outcome, deliveries: int) -> RestMSError:
             )
         case Outcome.ONCE_DIFFERS:
             return key_reused()
+        case Outcome.BAD_ADDRESS:
+            return BadRequestError(
+                "An address has more words than the feed matches by; nothing was routed."
+            )
+        case Outcome.TOO_DEAR:
+            return TooLargeError(
+                "So many joins begin as a message of the request does that it cannot be matched "
+                "at once; nothing was routed. Post fewer or other messages."
+            )
         case Outcome.TOO_MANY:
             return TooLargeError(
                 f"The request comes to more than {deliveries} deliveries; nothing was routed. "

@@ -50,6 +50,12 @@ def _domain(entry: dict[str, object], limits: Limits) -> ConfiguredDomain:
     _check_unique(f"In the {what}, the feed", [feed.name for feed in feeds])
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
+    names = {feed.name for feed in feeds}
+    for feed in feeds:
+        if feed.dead_letter and feed.dead_letter not in names:
+            raise ValueError(
+                f'The dead_letter of the feed "{feed.name}" of the {what} names no feed of it.'
+            )
     if len(feeds) > limits.feeds_per_domain:
         raise ValueError(f"The {what} has more than {limits.feeds_per_domain} feeds.")
     return ConfiguredDomain(name, title, tuple(feeds))

@@ -300,6 +300,7 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
         (f"{FEED}name = 'a'\nlicence = 'CC0'", 'unknown key "licence"'),
         (f"{FEED}name = 'default'\ntype = 'fanout'", "always has the empty type"),
         (f"{FEED}name = 'a'\n[[domain.feed]]\nname = 'a'", 'feed "a" is there twice'),
+        (f"{FEED}name = 'a'\ndead_letter = 'b'", 'dead_letter of the feed "a"'),
         (f"feeds_per_domain = 1\n{FEED}name = 'a'", "more than 1 feeds"),
     ],
 )

@@ -229,6 +229,39 @@ def test_a_delayed_message_that_finds_no_room_is_tried_again(
     assert held(do, pipe) == ["1"]
 
 
+def test_a_delayed_message_that_waits_for_room_is_not_overtaken(
+    do: Run, feed: Make, reader: Make, later: Callable[[int], None]
+) -> None:
+    feed("news")
+    one, two = reader("a", "news", "x"), reader("b", "news", "y")
+    do(posting("news", ("x", "0", b"m"), most=1))
+    for address, name, when in (("x", "1", "+20"), ("x", "2", "+40"), ("y", "3", "+60")):
+        do(posting("news", (address, *delayed(name, when)[1:])))
+    later(150)
+    do(DomainDue("default", "node", "1 100 5"))
+    assert (held(do, one), held(do, two)) == (["0"], ["3"])  # who has room waits for nobody
+    do(MessageDelete("default", one, 1, "", "", IDLE))
+    do(posting("news", ("x", *delayed("4", "+1")[1:])))  # its time comes before the next try
+    later(400)
+    due(do)
+    assert held(do, one) == ["1", "2", "4"]
+
+
+def test_delayed_messages_of_a_full_queue_keep_their_order(
+    do: Run, feed: Make, reader: Make, later: Callable[[int], None]
+) -> None:
+    feed("work", "rotator")
+    do(posting("work", ("", "0", b"m")))
+    do(posting("work", delayed("1", "+20"), delayed("2", "+40", life="60000")))
+    later(150)
+    do(DomainDue("default", "node", "100 1 5"))
+    pipe = reader("a", "work")
+    do(posting("work", delayed("3", "+1")))
+    later(400)
+    due(do)
+    assert held(do, pipe) == ["0", "1", "2", "3"]
+
+
 def test_a_feed_keeps_so_many_delayed_messages(do: Run, feed: Make) -> None:
     feed("news")
     assert do(posting("news", delayed("1", "+60000"), queue=1))[0] == "ok"
@@ -322,6 +355,24 @@ def test_a_content_is_staged_once_for_a_key(do: Run, feed: Make) -> None:
     assert stage("c", "aa bb") == ["ok"]
     assert stage("d", "aa bb") == ["exists", secret("c").encode()]
     assert stage("d", "aa cc") == ["once_differs"]
+
+
+def test_a_key_of_a_content_that_nobody_published_in_time_stages_it_anew(
+    do: Run, feed: Make, client: "redis.Redis[bytes]"
+) -> None:
+    feed("news")
+
+    def stage(letter: str, keep: int) -> list[Any]:
+        content = secret(letter)
+        return do(
+            ContentStage("default", "news", content, "a/b", 1, keep, "aa bb", 60_000, (b"x",))
+        )
+
+    assert stage("c", 20) == ["ok"]
+    while client.exists(f"restms:{{default}}:content:{secret('c')}"):
+        pass
+    assert stage("d", 60_000) == ["ok"]
+    assert stage("e", 60_000) == ["exists", secret("d").encode()]
 
 
 # Dead letters
@@ -440,6 +491,54 @@ def test_dead_letters_are_routed_by_their_headers_and_addresses(
     later(150)
     due(do)
     assert (held(do, wanted), held(do, other)) == (["1"], [])
+
+
+@pytest.mark.parametrize("how", ["deleted", "ended"])
+def test_what_comes_back_to_a_feed_that_ends_meanwhile_is_dead_letters(
+    do: Run, feed: Make, reader: Make, dead: str, client: "redis.Redis[bytes]", how: str
+) -> None:
+    bounds = "5000 5000 5"
+    feed("work", "service", dead_letter=dead)
+    one = reader("a", "work")
+    for _ in range(3):  # more than come back in one call
+        do(posting("work", *[("", "1", b"m")] * 500, most=5000, queue=5000))
+    reader("b", "work")
+    do(PipeDelete("default", one, "", "", bounds))
+    assert client.exists("restms:{default}:returning")
+    if how == "deleted":
+        do(FeedDelete("default", "work", "", "", bounds))
+    else:
+        do(PipeDelete("default", secret("b"), "", "", bounds))
+    while do(DomainDue("default", "node", bounds))[0] == "more":
+        pass
+    while do(DomainSweep("default", "node", 1000, 10, IDLE, bounds))[0] == "more":
+        pass
+    assert do(FeedRead("default", "work")) == ["missing"]
+    assert client.zcard("restms:{default}:index:2:queue") == 1500
+    assert not client.exists("restms:{default}:ended")
+
+
+def test_a_dead_letter_that_dies_again_tells_of_its_last_death(
+    do: Run, feed: Make, reader: Make, later: Callable[[int], None]
+) -> None:
+    feed("last", "headers")
+    feed("dead", "headers", dead_letter="last")
+    feed("news", dead_letter="dead")
+
+    def because(letter: str, kind: str, *headers: tuple[str, str]) -> str:
+        wanted = matching.wanted([Header(name, value) for name, value in headers])
+        return reader(letter, kind, match=wanted)
+
+    reader("a", "news")
+    full = because("b", "dead", ("x-death-reason", "expired"))
+    do(posting("default", (f"p{full}", "0", b"m"), most=1))
+    now = because("c", "last", ("x-death-reason", "overflow"), ("x-death-feed", "dead"))
+    before = because("d", "last", ("x-death-reason", "expired"))
+    do(posting("news", lasting("1", 20)))
+    later(150)
+    do(DomainDue("default", "node", "1 100 5"))
+    assert (held(do, full), held(do, now), held(do, before)) == (["0"], ["1"], [])
+    assert death(do, now, 1) == "overflow 1 dead"
 
 
 def test_what_no_dead_letter_feed_has_room_for_stays_with_its_publisher(

@@ -1,5 +1,6 @@
 """A script that takes several calls does the same with them as if each had come alone."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -95,6 +96,26 @@ def test_a_feed_that_queues_takes_no_more_than_it_may(
         "queue_full",
         "queue_full",
     ]
+
+
+def test_who_comes_behind_dear_requests_is_told_to_ask_alone(
+    client: "redis.Redis[bytes]", do: Run, pipe: Callable[..., str]
+) -> None:
+    do(FeedCreate("default", "words", "topic", "", "", "", "", 100))
+    reader = pipe("a")
+    for n, words in enumerate(itertools.product("a*", repeat=7)):
+        do(joining(reader, f"{n:032x}", "words", ".".join(words)))
+
+    def posts(first: int, count: int) -> MessagePublish:
+        messages = [(f"a.a.a.a.a.a.a.{first + n}", "", PLAIN) for n in range(count)]
+        return posting("words", *messages, most=1000)
+
+    # All of them ask for more nodes of the tree than a call may, each by itself does not.
+    answers = group(client, *[posts(n * 100, 100) for n in range(10)])
+    assert answers[0][0] == "ok"
+    assert answers[-1] == ["apart"]
+    assert do(posts(900, 100))[0] == "ok"
+    assert do(posts(0, 1000)) == ["too_dear"]
 
 
 def test_messages_are_read_and_acknowledged_in_groups(

@@ -275,7 +275,36 @@ def test_a_call_that_nobody_answers_is_repeated_to_others(
     take(do, two, 1, "wait")
     post(do, "1")  # calls the first, whose node has just died
     do(DomainDue("default", "node", BOUNDS))
+    assert client.zcard("restms:{default}:index:2:turns") == 1
+    while client.exists("restms:{default}:index:2:called"):
+        pass
+    do(DomainDue("default", "node", BOUNDS))
     assert client.zcard("restms:{default}:index:2:turns") == 0
+
+
+def test_a_message_is_left_to_who_was_called_for_it(do: Run, work: str, worker: Make) -> None:
+    """However many are posted before the reader's node has come for it."""
+    plain, asking = worker("a"), worker("b", "ondemand")
+    take(do, asking, 1, "wait")
+    post(do, "1")
+    post(do, "2", "3")
+    assert held(do, plain) == ["2", "3"]
+    assert take(do, asking, 1, "wait") == "1"
+
+
+@pytest.mark.parametrize("gone", ["left", "deleted"])
+def test_what_was_left_to_who_goes_is_for_others(
+    do: Run, work: str, worker: Make, gone: str
+) -> None:
+    plain, asking = worker("a"), worker("b", "ondemand")
+    take(do, asking, 1, "wait")
+    post(do, "1", "2")
+    if gone == "left":
+        do(PipeLeave("default", asking, BOUNDS))
+    else:
+        do(PipeDelete("default", asking, "", "", BOUNDS))
+        do(DomainDue("default", "node", BOUNDS))
+    assert sorted(held(do, plain)) == ["1", "2"]
 
 
 def test_plain_and_ondemand_pipes_take_turns(do: Run, work: str, worker: Make) -> None:
