@@ -35,7 +35,7 @@ class Request:
     them joined by commas (RFC 9110 5.3). `stream` yields a body as it comes,
     once, no faster than it is asked for; it raises TooLargeError beyond the
     body's limit and BadRequestError where nothing comes for too long. `query`
-    is what came after the question mark, as it came.
+    is the raw query string, without its question mark.
     """
 
     method: str

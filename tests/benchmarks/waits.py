@@ -78,6 +78,7 @@ def bytes_a_wait(waits: int, *, lane: bool, pipes: int) -> float:
             await_rest(node)
             return (resident(node) - before) / (waits - FIRST)
         finally:
+            node.kill()  # to end thousands of waits in peace would take it a while
             for one in held:
                 one.close()
 

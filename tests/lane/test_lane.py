@@ -196,7 +196,7 @@ async def test_who_sends_no_request_is_cut_off(serving: Serving, sent: bytes) ->
 
 
 async def test_who_is_idle_after_an_answer_is_cut_off(serving: Serving) -> None:
-    async with serving(idle_seconds=0.1) as served:
+    async with serving(idle_seconds=0.5) as served:
         client = await served.connect()
         await client.send(post("x"))
         assert (await client.answer()).status == 200
@@ -205,7 +205,7 @@ async def test_who_is_idle_after_an_answer_is_cut_off(serving: Serving) -> None:
 
 
 async def test_a_wait_is_not_idle(serving: Serving, broker: Broker) -> None:
-    async with serving(idle_seconds=0.1) as served:
+    async with serving(idle_seconds=0.5) as served:
         pipe, client = await new_pipe(broker), await served.connect()
         await client.send(get(pipe.message(1), "Prefer: wait=1"))
         assert (await client.answer()).status == 204
