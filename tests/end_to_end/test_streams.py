@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.conformance.client import Client, expect
-from tests.conformance.documents import message, numbered, text
+from tests.conformance.documents import Element, message, numbered, text
 from tests.conformance.streaming import CBOR_SEQ, SSE, TYPES, Stream, sequence
-from tests.conformance.websocket import SUBPROTOCOLS, RefusedError, WebSocket
+from tests.conformance.websocket import CBOR, JSON, RefusedError, WebSocket
 from tests.end_to_end.conftest import name, parked, until
 from tests.nodes import Cluster, Node
 
@@ -42,38 +42,45 @@ def megabytes(node: Node) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.parametrize("accept", TYPES)
-def test_a_stream_ends_in_order_when_its_node_drains_and_goes_on_elsewhere(
-    client_of: Clients, accept: str
+def test_streams_end_in_order_when_their_node_drains_and_go_on_elsewhere(
+    client_of: Clients,
 ) -> None:
     with Cluster(2) as cluster:
         client = client_of(cluster)
-        pipe = client.create_pipe()
-        client.publish(FEED, *numbered(5, address=name(pipe)))
-        with Stream(client.on(0), pipe, accept) as stream:
-            seen = stream.take(5)
+        feed = client.create_feed("news", "fanout")
+        pipes = {accept: client.create_joined(feed) for accept in TYPES}
+        client.post_messages(feed, *numbered(5))
+        seen: dict[str, list[Element]] = {}
+        with ExitStack() as stack:
+            streams = {
+                accept: stack.enter_context(Stream(client.on(0), pipe, accept))
+                for accept, pipe in pipes.items()
+            }
+            for accept, stream in streams.items():
+                seen[accept] = stream.take(5)
             cluster.nodes[0].process.terminate()
-            client.on(1).publish(FEED, *numbered(5, 6, address=name(pipe)))
-            seen += stream.rest()  # the body ends as it should, whatever it still had
+            client.on(1).post_messages(feed, *numbered(5, 6))
+            for accept, stream in streams.items():
+                seen[accept] += stream.rest()  # the body ends as it should, whatever it still had
         assert cluster.nodes[0].ended() == 0
-        last = seen[-1]["href"]
-        with Stream(client.on(1), pipe, accept, last_event_id=last) as stream:
-            seen += stream.take(10 - len(seen))
-        assert [one["message_id"] for one in seen] == [str(n) for n in range(1, 11)]
+        for accept, pipe in pipes.items():
+            got = seen[accept]
+            with Stream(client.on(1), pipe, accept, last_event_id=got[-1]["href"]) as stream:
+                got += stream.take(10 - len(got))
+            assert [one["message_id"] for one in got] == [str(n) for n in range(1, 11)]
 
 
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-def test_a_websocket_is_closed_when_its_node_drains_and_goes_on_elsewhere(
-    client_of: Clients, subprotocol: str
+def test_websockets_are_closed_when_their_node_drains_and_go_on_elsewhere(
+    client_of: Clients,
 ) -> None:
     with Cluster(2) as cluster:
         client = client_of(cluster)
         pipe, idle = client.create_pipe(), client.create_pipe()
         client.publish(FEED, *numbered(5, address=name(pipe)))
         with (
-            WebSocket(client.on(0), pipe, subprotocol) as busy,
-            WebSocket(client.on(0), f"{pipe}?window=1", subprotocol) as full,
-            WebSocket(client.on(0), idle, subprotocol) as silent,
+            WebSocket(client.on(0), pipe, JSON) as busy,
+            WebSocket(client.on(0), f"{pipe}?window=1", CBOR) as full,
+            WebSocket(client.on(0), idle, JSON) as silent,
         ):
             hrefs = [busy.message()["href"] for _ in range(5)]
             full.message()
@@ -85,7 +92,7 @@ def test_a_websocket_is_closed_when_its_node_drains_and_goes_on_elsewhere(
                 assert each.closed().code == 1001
             assert cluster.nodes[0].ended() == 0
             assert time.monotonic() - began < 8
-        with WebSocket(client.on(1), pipe, subprotocol) as again:
+        with WebSocket(client.on(1), pipe, CBOR) as again:
             assert again.ids(2) == ["4", "5"]
 
 
