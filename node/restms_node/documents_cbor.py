@@ -38,6 +38,17 @@ class _NoTags(Mapping[int, Never]):
 _NO_TAGS = _NoTags()
 
 
+def decoder(source: BytesIO) -> cbor2.CBORDecoder:
+    """Return a decoder of what clients sent; it raises CBORDecodeError for what is refused."""
+    return cbor2.CBORDecoder(
+        source,
+        max_depth=MAX_DEPTH,
+        allow_duplicate_keys=False,
+        strict_hashable_types=True,
+        semantic_decoders=_NO_TAGS,
+    )
+
+
 def read(data: bytes) -> Tree:
     """Return the tree of a document; BadRequestError if it cannot be read.
 
@@ -45,15 +56,8 @@ def read(data: bytes) -> Tree:
     refused.
     """
     source = BytesIO(data)
-    decoder = cbor2.CBORDecoder(
-        source,
-        max_depth=MAX_DEPTH,
-        allow_duplicate_keys=False,
-        strict_hashable_types=True,
-        semantic_decoders=_NO_TAGS,
-    )
     try:
-        document = decoder.decode()
+        document = decoder(source).decode()
     except cbor2.CBORDecodeError:
         raise BadRequestError("The document is not CBOR, or has a tag or nests too deep.") from None
     if source.tell() != len(data):

@@ -104,6 +104,11 @@ def content_representation(content_type: str | None) -> Representation | None:
     return representation
 
 
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters, in lower case."""
+    return _split(content_type, ";")[0].lower()
+
+
 def mime_type(content_type: str) -> str:
     """Return a content's MIME type as it was given; BadRequestError if it is not one."""
     content_type = content_type.strip(" \t")

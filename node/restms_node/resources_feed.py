@@ -1,6 +1,6 @@
 """The feed: POST publishes messages or stages a content; GET, PUT and DELETE work on the feed."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from restms_cluster import contents, feeds, messages
@@ -11,8 +11,11 @@ from restms_node import documents
 from restms_node.bodies import posted
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
+from restms_node.intake import Intake
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
+from restms_node.sequences import is_sequence
+from restms_node.trees import Element
 
 OCTETS = "application/octet-stream"
 KEY_LENGTH = 255
@@ -62,8 +65,10 @@ async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
 
 
 async def post(node: Node, request: Request, feed: FeedName) -> Answer:
-    """POST: a document publishes its messages, anything else is staged as a content."""
+    """POST: a document or a sequence publishes messages, anything else is staged as a content."""
     content_type = request.header("content-type")
+    if is_sequence(content_type):
+        return await take_in(node, request, feed)
     if content_representation(content_type) is None:
         kind = OCTETS if content_type is None else mime_type(content_type)
         token = await contents.stage(node.broker, feed, kind, request.body, _key(request))
@@ -85,6 +90,23 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     else:
         answer = Answer(200)  # 4/AMQP9: an empty document
     return answer.having(NO_STORE, *_full(receipt.routed))
+
+
+async def take_in(node: Node, request: Request, feed: FeedName) -> Answer:
+    """Route a stream of messages as it arrives; the answer has their number."""
+    if _key(request):
+        raise BadRequestError(
+            "A stream of messages has no Idempotency-Key; give its messages a message_id each."
+        )
+
+    def draft(item: Element) -> Draft:
+        return _draft(request, documents.message_item(item, node.settings.limits))
+
+    return await Intake(node, feed, draft).answer(request.stream or _whole(request.body))
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:

@@ -6,7 +6,7 @@ reads by itself every few seconds, so a lost hint costs time, never a message.
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import trio
@@ -27,6 +27,7 @@ class Waits:
         self._most = most
         self._reread_seconds = reread_seconds
         self._ended = trio.Event()
+        self._draining = trio.Event()
         self.parked = 0
         self.draining = False
 
@@ -67,7 +68,19 @@ class Waits:
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
         self.draining = True
+        self._draining.set()
         self._notifications.wake_all()
+
+    async def until_draining(self) -> None:
+        """Wait until the node drains."""
+        await self._draining.wait()
+
+    def held(self) -> AbstractContextManager[None]:
+        """Count what lasts as long as its client likes as a wait; it ends when the node drains.
+
+        Raises as until() does.
+        """
+        return self._parked()
 
     async def ended(self) -> None:
         """Wait until no wait is parked any more."""
