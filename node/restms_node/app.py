@@ -4,7 +4,7 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, cast
@@ -18,6 +18,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
+from restms_node import codings
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import base_uri, shortened
@@ -77,6 +78,7 @@ def make_app(node: Node) -> App:
             ):
                 raise ForbiddenError("Pages of that origin may not change anything here.")
             answer = await dispatch(node, asked)
+            answer = await codings.encoded(asked, answer, node.settings.codings)
         except RestMSError as error:
             answer = problem(error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
@@ -101,14 +103,21 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     path = raw.path
     if raw.method in SAFE:
         return Request(raw.method, path, headers, uris)
+    coding = codings.of_body(headers.pop("content-encoding", None), node.settings.codings)
+    if coding is not None:
+        headers.pop("content-length", None)  # that of what came, which nobody sees
     target, content_type = uris.target(path), headers.get("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
         stream = body_stream(raw, limit, node.settings.body_seconds)
+        if coding is not None:
+            stream = codings.decoded(stream, coding, limit)
         return Request(raw.method, path, headers, uris, stream=stream)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
+            if coding is not None and body:
+                body = await codings.decoded_whole(body, coding, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
     return Request(raw.method, path, headers, uris, body)
@@ -136,7 +145,7 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
     return bytes(body)
 
 
-async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncIterator[bytes]:
+async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGenerator[bytes]:
     """Yield the body as it comes; what may be `limit` bytes is given `seconds` for each piece."""
     size = 0
     pieces = aiter(Paced(raw))

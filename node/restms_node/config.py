@@ -108,6 +108,11 @@ class Settings:
         values.seconds(0), 10.0, "how long requests under way may still take when the server ends"
     )
     body_seconds: float = _option(values.seconds(), 30.0, "how long a request's body may take")
+    codings: tuple[str, ...] = _option(
+        values.words("zstd", "gzip"),
+        ("zstd", "gzip"),
+        "content codings of requests and answers, those that the server prefers first",
+    )
     sweep_seconds: float = _option(
         values.seconds(), 5.0, "how often idle pipes and what was deleted are cleared away"
     )

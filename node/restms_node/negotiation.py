@@ -127,6 +127,24 @@ def is_text(content_type: str) -> bool:
     return _charset(parameters) in _CHARSETS
 
 
+def weights(values: str) -> dict[str, float]:
+    """Return the members of a list like Accept-Encoding, in lower case, each with its weight.
+
+    A member whose weight is malformed is passed over.
+    """
+    found = {}
+    for member in _split(values, ","):
+        name, *parameters = _members(member)
+        quality = "1"
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                quality = value.strip()
+        if name and _QUALITY.fullmatch(quality):
+            found[name.lower()] = float(quality)
+    return found
+
+
 def parse_prefer(values: str | None) -> Prefer:
     """Return the preferences that the server knows; of one given twice, the first counts."""
     if not values:

@@ -93,6 +93,19 @@ def choice(*words: str) -> Kind[str]:
     return Kind("|".join(words), f"one of {', '.join(words)}", (str,), read)
 
 
+def words(*known: str) -> Kind[tuple[str, ...]]:
+    """Return the kind of any of these words, each once, in any order."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(item.lower() for item in _listed(text))
+        if len(set(found)) < len(found) or not set(found) <= set(known):
+            raise ValueError(text)
+        return found
+
+    expected = f"a list of words of {', '.join(known)}, or empty"
+    return Kind("WORD,...", expected, (list,), read)
+
+
 def _between(least: T, value: T, most: T) -> T:
     if not least <= value <= most:  # type: ignore[operator]
         raise ValueError(value)
