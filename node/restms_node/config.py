@@ -68,6 +68,9 @@ class Settings:
     """How `serve` behaves. Times are in seconds."""
 
     bind: str = _option(values.BIND, "127.0.0.1:8080", "where to listen; port 0 takes a free one")
+    workers: int = _option(
+        values.whole(), 1, "how many processes serve; each has these limits of its own"
+    )
     redis: str = field(
         default="",
         # It may hold a password, and settings may be logged.
