@@ -64,6 +64,17 @@ class KeyReusedError(RestMSError):
     word = "key_reused"
 
 
+class UnsupportedCodingError(RestMSError):
+    """A content coding that the server does not read; `known` are those that it does."""
+
+    status = 415
+    word = "unsupported_coding"
+
+    def __init__(self, text: str, known: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.known = known
+
+
 class UnsupportedTypeError(RestMSError):
     """A media type that the server cannot read or write."""
 

@@ -20,7 +20,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import sockets
+from restms_node import codings, sockets
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -80,6 +80,7 @@ def make_app(node: Node) -> App:
             answer = await dispatch(node, asked)
             if asked.stream is not None:
                 await read_away(asked.stream, request)
+            answer = await codings.encoded(asked, answer, node.settings.codings)
         except RestMSError as error:
             answer = problem(error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
@@ -130,14 +131,24 @@ async def received(node: Node, raw: QuartRequest) -> Request:
     asked = _request(node, raw)
     if raw.method in SAFE:
         return asked
+    coding = codings.of_body(asked.header("content-encoding"), node.settings.codings)
+    if coding is not None:
+        # The length is that of what came, which nobody sees.
+        passed = ("content-encoding", "content-length")
+        headers = {name: value for name, value in asked.headers.items() if name not in passed}
+        asked = replace(asked, headers=headers)
     target, content_type = asked.uris.target(asked.path), asked.header("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
         stream = body_stream(raw, limit, node.settings.body_seconds)
+        if coding is not None:
+            stream = codings.decoded(stream, coding, limit)
         return replace(asked, stream=stream)
     try:
         with trio.fail_after(node.settings.body_seconds):
             body = await read_body(raw, limit)
+            if coding is not None and body:
+                body = await codings.decoded_whole(body, coding, limit)
     except trio.TooSlowError:
         raise BadRequestError("The body took too long to come.") from None
     return replace(asked, body=body)

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node.config import CONFIG, Option, Settings, load, options
-from restms_node.server import serve
+from restms_node import server, workers
+from restms_node.config import CONFIG, Option, load, options
 from restms_node.version import VERSION
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _serve({name: text for name, text in given.items() if text is not None})
     except* StartError as group:
-        print(f"restms: {_first(group)}", file=sys.stderr)  # noqa: T201
+        print(f"restms: {first_error(group)}", file=sys.stderr)  # noqa: T201
         status = FAILED
     except* KeyboardInterrupt:  # before anything was begun that would have to be undone
         status = INTERRUPTED
@@ -43,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"restms {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    server = commands.add_parser(
+    serving = commands.add_parser(
         "serve",
         help="run a node",
         usage="restms serve [options]",
@@ -53,23 +54,23 @@ def make_parser() -> argparse.ArgumentParser:
         "environment before the file. Domains and their feeds are named in the file.",
         allow_abbrev=False,
     )
-    server.add_argument("--config", metavar="FILE", dest=CONFIG, help="the TOML file")
-    limits = server.add_argument_group("limits on what clients may ask for")
+    serving.add_argument("--config", metavar="FILE", dest=CONFIG, help="the TOML file")
+    limits = serving.add_argument_group("limits on what clients may ask for")
     for option in options():
-        (limits if option.is_limit else server).add_argument(
+        (limits if option.is_limit else serving).add_argument(
             option.flag, dest=option.name, metavar=option.kind.metavar, help=_help(option)
         )
-    server.add_argument(
+    serving.add_argument(
         "--no-lane", dest="lane", action="store_const", const="off", help="the same as --lane off"
     )
     return parser
 
 
-def set_up_logging() -> None:
+def set_up_logging(level: str = "info") -> None:
     """Log to standard error, one line for each event."""
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 class OneLine(logging.Formatter):
@@ -91,10 +92,11 @@ def _serve(flags: dict[str, str]) -> None:
     set_up_logging()
     settings = load(flags, os.environ)
     logging.getLogger().setLevel(settings.log_level.upper())
-    trio.run(_serve_until_told, settings)
+    serve = workers.serve if settings.workers > 1 else server.serve
+    trio.run(until_told, partial(serve, settings))
 
 
-async def _serve_until_told(settings: Settings) -> None:
+async def until_told(serve: Callable[[], Awaitable[None]]) -> None:
     """Serve; a signal that comes before the server takes them itself undoes its start.
 
     Without this, SIGTERM would end the process on the spot and leave the
@@ -103,7 +105,7 @@ async def _serve_until_told(settings: Settings) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_told, signals, nursery.cancel_scope)
-            await serve(settings)
+            await serve()
             nursery.cancel_scope.cancel()
 
 
@@ -117,7 +119,8 @@ def _help(option: Option) -> str:
     return f"{option.help}{default}".replace("%", "%%")
 
 
-def _first(group: BaseExceptionGroup[StartError]) -> BaseException:
+def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
+    """Return the first of the errors in a group, and in the groups in it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

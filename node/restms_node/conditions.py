@@ -1,8 +1,9 @@
 """ETags, dates and conditional requests (RFC 9110 8.8 and 13), and RestTL's waits for a change.
 
 A version is the time of a resource's last change in microseconds; its ETag
-names that and the representation, its dates are in whole seconds. All headers
-are read in linear time; several lines of one come joined by commas.
+names that and the representation, and its coding if it has one; its dates are in
+whole seconds. All headers are read in linear time; several lines of one come
+joined by commas.
 """
 
 import re
@@ -16,7 +17,8 @@ from restms_cluster.model import Condition
 _SECOND = 1_000_000
 _ANY = "*"
 _TAG = re.compile(r'(W/)?("[^"]*")')
-_VERSION = re.compile(r'"(0|[1-9a-f][0-9a-f]{0,15})-[a-z]+"')
+_VERSION = re.compile(r'"(0|[1-9a-f][0-9a-f]{0,15})-[a-z]+(?:\.[a-z]+)?"')
+_CODING = re.compile(r'\.[a-z]+"')
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
@@ -108,8 +110,10 @@ def changed_since(
 
 
 def _matches(tag: str, tags: str) -> bool:
-    """Compare weakly (RFC 9110 8.8.3.2): whether it is weak does not count."""
-    return tags.strip() == _ANY or any(tag == other for _, other in _TAG.findall(tags))
+    """Compare weakly (RFC 9110 8.8.3.2): neither that nor a coding makes another version."""
+    return tags.strip() == _ANY or any(
+        tag == _CODING.sub('"', other) for _, other in _TAG.findall(tags)
+    )
 
 
 def _date(found: re.Match[str]) -> int | None:

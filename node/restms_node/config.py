@@ -70,6 +70,9 @@ class Settings:
     """How `serve` behaves. Times are in seconds."""
 
     bind: str = _option(values.BIND, "127.0.0.1:8080", "where to listen; port 0 takes a free one")
+    workers: int = _option(
+        values.whole(), 1, "how many processes serve; each has these limits of its own"
+    )
     redis: str = field(
         default="",
         # It may hold a password, and settings may be logged.
@@ -115,6 +118,11 @@ class Settings:
         values.seconds(0), 10.0, "how long requests under way may still take when the server ends"
     )
     body_seconds: float = _option(values.seconds(), 30.0, "how long a request's body may take")
+    codings: tuple[str, ...] = _option(
+        values.words("zstd", "gzip"),
+        ("zstd", "gzip"),
+        "content codings of requests and answers, those that the server prefers first",
+    )
     sweep_seconds: float = _option(
         values.seconds(), 5.0, "how often idle pipes and what was deleted are cleared away"
     )

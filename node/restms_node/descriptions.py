@@ -14,7 +14,7 @@ from restms_node.negotiation import choose
 from restms_node.node import Node
 from restms_node.representations import Representation, Tree
 
-VARY = ("Vary", "Accept")
+VARY = ("Vary", "Accept, Accept-Encoding")
 NO_CACHE = ("Cache-Control", "no-cache")
 
 

@@ -10,6 +10,7 @@ from restms_node.documents_read import (
     domain_post,
     feed_change,
     join_post,
+    message_item,
     message_post,
     pipe_change,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "feed_tree",
     "join_post",
     "join_tree",
+    "message_item",
     "message_post",
     "message_tree",
     "pipe_change",

@@ -46,6 +46,17 @@ class _NoTags(Mapping[int, Never]):
 _NO_TAGS = _NoTags()
 
 
+def decoder(source: BytesIO) -> cbor2.CBORDecoder:
+    """Return a decoder of what clients sent; it raises CBORDecodeError for what is refused."""
+    return cbor2.CBORDecoder(
+        source,
+        max_depth=MAX_DEPTH,
+        allow_duplicate_keys=False,
+        strict_hashable_types=True,
+        semantic_decoders=_NO_TAGS,
+    )
+
+
 def read(data: bytes) -> Tree:
     """Return the tree of a document; BadRequestError if it cannot be read.
 
@@ -65,17 +76,6 @@ def decode(data: bytes) -> object:
     if source.tell() != len(data):
         raise BadRequestError(LONGER)
     return document
-
-
-def decoder(source: BytesIO) -> cbor2.CBORDecoder:
-    """Return what decodes one item after the other, as strictly as a document is read."""
-    return cbor2.CBORDecoder(
-        source,
-        max_depth=MAX_DEPTH,
-        allow_duplicate_keys=False,
-        strict_hashable_types=True,
-        semantic_decoders=_NO_TAGS,
-    )
 
 
 def write(tree: Tree) -> bytes:

@@ -149,7 +149,28 @@ def message_post(tree: Tree, limits: Limits) -> tuple[MessageDraft, ...]:
         raise BadRequestError("The document has no message.")
     if len(messages) > limits.messages_per_request:
         raise TooLargeError(f"A request has at most {limits.messages_per_request} messages.")
-    return tuple([_message(message, limits) for message in messages])
+    return tuple([message_item(message, limits) for message in messages])
+
+
+def message_item(element: Element, limits: Limits) -> MessageDraft:
+    """Return the message that one element is."""
+    properties = {}
+    for name, value in element.items():
+        if name not in _PROPERTIES:
+            continue
+        longest = limits.address_length if name == "address" else limits.text_length
+        text = _checked(name, value, longest, f"A message's {name}")
+        if text:
+            properties[name] = text
+    contents = _children(element, "content")
+    if len(contents) > limits.contents_per_message:
+        raise TooLargeError(f"A message has at most {limits.contents_per_message} contents.")
+    return MessageDraft(
+        properties,
+        _headers(element, limits) if "header" in element else (),
+        tuple([_content(content, limits) for content in contents]),
+        PLAIN if TERMS.isdisjoint(element) else read_terms(element),
+    )
 
 
 def _only(tree: Tree, name: str) -> Element:
@@ -180,26 +201,6 @@ def _checked(name: str, value: object, longest: int, what: str) -> str:
     if len(value) <= longest and value.isascii() and value.isprintable():
         return value
     return check_text(what, value, longest)
-
-
-def _message(element: Element, limits: Limits) -> MessageDraft:
-    properties = {}
-    for name, value in element.items():
-        if name not in _PROPERTIES:
-            continue
-        longest = limits.address_length if name == "address" else limits.text_length
-        text = _checked(name, value, longest, f"A message's {name}")
-        if text:
-            properties[name] = text
-    contents = _children(element, "content")
-    if len(contents) > limits.contents_per_message:
-        raise TooLargeError(f"A message has at most {limits.contents_per_message} contents.")
-    return MessageDraft(
-        properties,
-        _headers(element, limits) if "header" in element else (),
-        tuple([_content(content, limits) for content in contents]),
-        PLAIN if TERMS.isdisjoint(element) else read_terms(element),
-    )
 
 
 def _headers(element: Element, limits: Limits) -> tuple[Header, ...]:

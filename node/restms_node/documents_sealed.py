@@ -13,9 +13,9 @@ import cbor2
 from restms_cluster.errors import BadRequestError
 from restms_cluster.model import PROPERTIES, Limits, Sealed
 from restms_node import documents_cbor
-from restms_node.documents_read import TERMS, MessageDraft, message_post
+from restms_node.documents_read import TERMS, MessageDraft, message_item, message_post
 from restms_node.negotiation import mime_type
-from restms_node.trees import ROOT, rooted
+from restms_node.trees import ROOT, normalised
 
 _HEAD = b"\xa1" + cbor2.dumps(ROOT) + b"\xa1" + cbor2.dumps("message")
 _CARRIED = frozenset(PROPERTIES) - TERMS
@@ -60,7 +60,9 @@ def read_message(element: object, blob: bytes, limits: Limits) -> MessageDraft |
                 break
         else:
             return Sealed(element.get("address", ""), element.get("message_id", ""), blob)
-    return message_post(rooted({ROOT: {"message": [element]}}), limits)[0]
+    if not isinstance(element, dict):
+        raise BadRequestError("In the document, message is not an element or a list of them.")
+    return message_item(normalised(element), limits)
 
 
 def _array(data: bytes) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from restms_cluster.errors import BadRequestError, RestMSError
+from restms_node import codings
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
 from restms_node.front import base_uri, shortened
@@ -172,6 +173,7 @@ class Lane:
         """Return the answer; None where something unexpected broke."""
         try:
             answer = await head.handler(self._node, request, head.target)
+            answer = await codings.encoded(request, answer, self._node.settings.codings)
         except RestMSError as error:
             answer = problem(error)
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections

@@ -115,6 +115,11 @@ def content_representation(content_type: str | None) -> Representation | None:
     return representation
 
 
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters, in lower case."""
+    return _split(content_type, ";")[0].lower()
+
+
 def mime_type(content_type: str) -> str:
     """Return a content's MIME type as it was given; BadRequestError if it is not one."""
     content_type = content_type.strip(" \t")
@@ -131,6 +136,24 @@ def is_text(content_type: str) -> bool:
     if not media_type.lower().startswith("text/"):
         return False
     return _charset(parameters) in _CHARSETS
+
+
+def weights(values: str) -> dict[str, float]:
+    """Return the members of a list like Accept-Encoding, in lower case, each with its weight.
+
+    A member whose weight is malformed is passed over.
+    """
+    found = {}
+    for member in _split(values, ","):
+        name, *parameters = _members(member)
+        quality = "1"
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                quality = value.strip()
+        if name and _QUALITY.fullmatch(quality):
+            found[name.lower()] = float(quality)
+    return found
 
 
 @lru_cache(maxsize=_KEPT)

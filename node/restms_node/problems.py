@@ -1,6 +1,6 @@
 """Errors as a client sees them: a status and one plain sentence (RestTL)."""
 
-from restms_cluster.errors import RestMSError
+from restms_cluster.errors import RestMSError, UnsupportedCodingError
 from restms_node.exchange import NO_STORE, Answer
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
@@ -14,6 +14,9 @@ def sentence(status: int, text: str) -> Answer:
 def problem(error: RestMSError) -> Answer:
     """Answer with an error's status, word and sentence."""
     answer = sentence(error.status, error.text).having(("RestMS-Error", error.word))
+    if isinstance(error, UnsupportedCodingError):
+        accepted = ", ".join(error.known) or "identity"
+        answer = answer.having(("Accept-Encoding", accepted))
     if error.retry_after is not None:
         answer = answer.having(("Retry-After", str(error.retry_after)))
     return answer

@@ -8,13 +8,16 @@ from restms_cluster import feeds, messages, uploads
 from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
 from restms_cluster.model import Draft, Embedded, Routed, Sealed, Staged
 from restms_cluster.names import FeedName, Token
-from restms_node import documents
+from restms_node import documents, documents_sealed
 from restms_node.bodies import posted, posted_messages
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
+from restms_node.intake import Intake
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
 from restms_node.representations import Representation
+from restms_node.sequences import is_sequence
+from restms_node.trees import Element
 
 OCTETS = "application/octet-stream"
 KEY_LENGTH = 255
@@ -64,8 +67,10 @@ async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
 
 
 async def post(node: Node, request: Request, feed: FeedName) -> Answer:
-    """POST: a document publishes its messages, anything else is staged as a content."""
+    """POST: a document or a sequence publishes messages, anything else is staged as a content."""
     content_type = request.header("content-type")
+    if is_sequence(content_type):
+        return await take_in(node, request, feed)
     if content_representation(content_type) is None:
         kind = OCTETS if content_type is None else mime_type(content_type)
         token = await uploads.stage(
@@ -106,6 +111,20 @@ def _counts(representation: Representation, routed: Sequence[Routed]) -> Answer:
 def _count(representation: Representation, routed: Routed) -> Answer:
     # Of one message there are so few different answers that none is written twice.
     return document(200, representation, documents.routed_tree((routed,)))
+
+
+async def take_in(node: Node, request: Request, feed: FeedName) -> Answer:
+    """Route a stream of messages as it arrives; the answer has their number."""
+    if _key(request):
+        raise BadRequestError(
+            "A stream of messages has no Idempotency-Key; give its messages a message_id each."
+        )
+
+    def draft(item: Element, blob: bytes) -> Draft | Sealed:
+        return _draft(request, documents_sealed.read_message(item, blob, node.settings.limits))
+
+    pieces = request.stream or uploads.whole(request.body)
+    return await Intake(node, feed, draft).answer(pieces)
 
 
 def _dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:

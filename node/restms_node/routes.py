@@ -1,5 +1,6 @@
 """Which resource answers which method: the whole table of section 1 of docs/protocol.md."""
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from restms_node.exchange import Answer, Request
 from restms_node.negotiation import content_representation
 from restms_node.node import Node
 from restms_node.problems import problem
+from restms_node.sequences import is_sequence
 from restms_node.uris import DomainName, ProfileName, Target
 
 Handler: TypeAlias = Callable[[Node, Request, Any], Awaitable[Answer]]
@@ -70,6 +72,8 @@ def allowed(table: Methods) -> str:
 def body_limit(node: Node, method: str, target: Target, content_type: str | None) -> int:
     """Return how many bytes a request's body may have: a document's limit, or a content's."""
     limits = node.settings.limits
+    if takes_in(method, target, content_type):
+        return sys.maxsize
     if stages(method, target, content_type):
         return limits.content_bytes
     return limits.document_bytes
@@ -77,7 +81,12 @@ def body_limit(node: Node, method: str, target: Target, content_type: str | None
 
 def streamed(method: str, target: Target, content_type: str | None) -> bool:
     """Tell whether a request's body is read as it comes, because it may have any size."""
-    return stages(method, target, content_type)
+    return takes_in(method, target, content_type) or stages(method, target, content_type)
+
+
+def takes_in(method: str, target: Target, content_type: str | None) -> bool:
+    """Tell whether a request is a stream of messages, whose body is as long as it likes."""
+    return method == "POST" and isinstance(target, FeedName) and is_sequence(content_type)
 
 
 def stages(method: str, target: Target, content_type: str | None) -> bool:

@@ -5,7 +5,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import trio
@@ -37,30 +37,59 @@ _log = logging.getLogger("restms.server")
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
+    with bound(settings) as listener:
+        listen(settings, listener)
+        await serve_on(settings, listener, partial(announce, listener))
+
+
+async def serve_on(
+    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+) -> None:
+    """Serve on a listener; `ready` is told where the data is. Raises as serve() does."""
     _allow_many_connections(settings.max_waits)
-    with listen(settings) as listener:
-        await _serve(settings, listener)
+    await _serve(settings, listener, ready)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Bind and listen; StartError where the address cannot be had."""
+def announce(listener: socket.socket, data: str) -> None:
+    """Say that the node listens, for people and for programs that wait for it."""
+    print(f"restms {VERSION} listens on {_url(listener)}, data in {data}", flush=True)  # noqa: T201
+
+
+def bound(settings: Settings) -> socket.socket:
+    """Take the address, without listening yet; StartError where it cannot be had."""
     host, port = settings.host, settings.port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
+        place = socket.socket(family, kind, protocol)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            _give_up_on_who_does_not_read(listener, settings.drain_seconds)
-            listener.bind(address)
-            listener.listen(BACKLOG)
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            place.bind(address)
         except OSError:
-            listener.close()
+            place.close()
             raise
     except OSError as error:
-        raise StartError(f"Cannot listen on {settings.bind}: {error.strerror}.") from error
-    listener.setblocking(False)  # noqa: FBT003, the standard library's signature
-    return listener
+        raise _cannot_listen(settings, error) from error
+    return place
+
+
+def listen(settings: Settings, place: socket.socket) -> None:
+    """Listen at an address that was taken; StartError where somebody else does."""
+    try:
+        _give_up_on_who_does_not_read(place, settings.drain_seconds)
+        place.listen(BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(settings, error) from error
+    place.setblocking(False)  # noqa: FBT003, the standard library's signature
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> StartError:
+    return StartError(f"Cannot listen on {settings.bind}: {error.strerror}.")
+
+
+def longest_drain(settings: Settings) -> float:
+    """Return how many seconds may pass between a signal and the end."""
+    return settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
 
 
 def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
@@ -88,7 +117,9 @@ def _allow_many_connections(max_waits: int) -> None:
         )
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+async def _serve(
+    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+) -> None:
     profiles = load_profiles(settings.extra_profiles)
     async with trio.open_nursery() as nursery:
         if settings.redis:
@@ -110,7 +141,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
                     profiles=profiles,
                 )
             )
-            print(f"restms {VERSION} listens on {_url(listener)}, data in {data}", flush=True)  # noqa: T201
+            ready(data)
             await _serve_http(settings, listener, broker)
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.

@@ -36,6 +36,12 @@ def rooted(document: object) -> Tree:
     return tree
 
 
+def normalised(decoded: Element) -> Element:
+    """Return a normalised element that stands by itself; BadRequestError as rooted()."""
+    _normalise(decoded, 1)
+    return decoded
+
+
 def with_contents(tree: Tree, encode: Callable[[Element], Element]) -> Tree:
     """Return a tree with every content in place of which `encode` gives another."""
     if "message" not in tree:

@@ -102,6 +102,19 @@ def _switch(text: str) -> bool:
     return _SWITCHED[word]
 
 
+def words(*known: str) -> Kind[tuple[str, ...]]:
+    """Return the kind of any of these words, each once, in any order."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(item.lower() for item in _listed(text))
+        if len(set(found)) < len(found) or not set(found) <= set(known):
+            raise ValueError(text)
+        return found
+
+    expected = f"a list of words of {', '.join(known)}, or empty"
+    return Kind("WORD,...", expected, (list,), read)
+
+
 def _between(least: T, value: T, most: T) -> T:
     if not least <= value <= most:  # type: ignore[operator]
         raise ValueError(value)

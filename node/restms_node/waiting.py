@@ -28,6 +28,7 @@ class Waits:
         self._most = most
         self._reread_seconds = reread_seconds
         self._ended = trio.Event()
+        self._draining = trio.Event()
         self.parked = 0
         self.draining = False
 
@@ -99,7 +100,12 @@ class Waits:
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
         self.draining = True
+        self._draining.set()
         self._notifications.wake_all()
+
+    async def until_draining(self) -> None:
+        """Wait until the node drains."""
+        await self._draining.wait()
 
     async def ended(self) -> None:
         """Wait until no wait is parked any more."""

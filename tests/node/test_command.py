@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from restms_node import command
+from restms_node import command, server
 from restms_node.command import OneLine, main
 from restms_node.config import Settings, options
 from restms_node.version import VERSION
@@ -41,7 +41,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     async def serve(settings: Settings) -> None:
         calls.append(settings)
 
-    monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr(server, "serve", serve)
     return calls
 
 
@@ -138,7 +138,7 @@ def test_a_signal_before_the_server_is_up_undoes_its_start(
             undone.append(settings)
             raise
 
-    monkeypatch.setattr(command, "serve", serve)
+    monkeypatch.setattr(server, "serve", serve)
     assert main(["serve"]) == 0
     assert len(undone) == 1
 

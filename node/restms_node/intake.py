@@ -1,0 +1,133 @@
+"""The intake of a feed: a stream of messages in one request, routed as they arrive.
+
+While one batch is routed the next is gathered, and nothing is read beyond
+that: a slow broker slows its writer. Every message counts as routed only when
+its batch is, so the count in the answer is where a client goes on.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeAlias
+
+import trio
+
+from restms_cluster import messages
+from restms_cluster.errors import (
+    DrainingError,
+    ForbiddenError,
+    FullError,
+    NotFoundError,
+    RestMSError,
+    TooLargeError,
+)
+from restms_cluster.model import Draft, Sealed
+from restms_cluster.names import FeedName
+from restms_node.exchange import NO_STORE, Answer
+from restms_node.node import Node
+from restms_node.problems import problem
+from restms_node.sequences import Messages
+from restms_node.trees import Element
+
+Drafting: TypeAlias = Callable[[Element, bytes], Draft | Sealed]
+
+BATCH_MESSAGES = 1000
+BATCH_BYTES = 1024 * 1024
+DIVISIBLE = (FullError, TooLargeError, NotFoundError, ForbiddenError)
+"""What is wrong with one message of a batch perhaps, and certainly routed none of it."""
+
+
+class Intake:
+    """Routes the messages of one request into a feed; `answer` says how that went.
+
+    `draft` makes of an item and its bytes what is to be published, or raises a RestMSError.
+    """
+
+    def __init__(self, node: Node, feed: FeedName, draft: Drafting) -> None:
+        self._node = node
+        self._feed = feed
+        self._draft = draft
+        self._routed = 0
+        self._full = 0
+        self._failure: RestMSError | None = None
+        self._batch: list[Draft | Sealed] = []
+        self._bytes = 0
+        self._ended = False
+        self._arrived = trio.Event()
+        self._taken = trio.Event()
+        self._receiving = trio.CancelScope()
+
+    async def answer(self, pieces: AsyncIterator[bytes]) -> Answer:
+        """Take the body's pieces up to its end, or as far as they can be taken.
+
+        Raises UnavailableError, DrainingError where this node takes no stream now.
+        """
+        with self._node.waits.place():  # it lasts as long as the client likes
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_when_draining)
+                nursery.start_soon(self._receive, pieces)
+                await self._route_all()
+                nursery.cancel_scope.cancel()
+        routed = ("RestMS-Routed", str(self._routed))
+        full = (("RestMS-Full", str(self._full)),) if self._full else ()
+        if self._failure is None:
+            return Answer(200, (routed, *full, NO_STORE))
+        # What an error says of its request is true of the message that it is about.
+        text = self._failure.text.replace("; nothing was routed", "").rstrip(".")
+        self._failure.text = f"{text}; messages of the stream routed before: {self._routed}."
+        return problem(self._failure).having(routed, *full)
+
+    async def _receive(self, pieces: AsyncIterator[bytes]) -> None:
+        sequence = Messages(self._node.settings.limits.document_bytes)
+        try:
+            with self._receiving:
+                async for piece in pieces:
+                    for element, blob in sequence.take(piece):
+                        await self._until_room_for(len(blob))
+                        self._batch.append(self._draft(element, blob))
+                        self._bytes += len(blob)
+                        self._arrived.set()
+                sequence.end()
+        except RestMSError as error:
+            self._failure = self._failure or error
+        self._ended = True
+        self._arrived.set()
+
+    async def _until_room_for(self, size: int) -> None:
+        while self._batch and (
+            len(self._batch) >= BATCH_MESSAGES or self._bytes + size > BATCH_BYTES
+        ):
+            self._taken = trio.Event()
+            await self._taken.wait()
+
+    async def _route_all(self) -> None:
+        while True:
+            await self._arrived.wait()
+            if not self._batch:
+                return
+            batch, self._batch, self._bytes = self._batch, [], 0
+            if not self._ended:
+                self._arrived = trio.Event()
+            self._taken.set()
+            try:
+                await self._route(batch)
+            except RestMSError as error:
+                self._failure = error
+                return
+
+    async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
+        """Route a batch, or of one that is refused as much as comes before what is at fault."""
+        try:
+            receipt = await messages.publish(self._node.broker, self._feed, batch)
+        except DIVISIBLE:
+            if len(batch) == 1:
+                raise
+            half = len(batch) // 2
+            await self._route(batch[:half])
+            await self._route(batch[half:])
+        else:
+            self._routed += len(batch)
+            self._full += sum(message.full for message in receipt.routed)
+
+    async def _end_when_draining(self) -> None:
+        await self._node.waits.until_draining()
+        self._failure = DrainingError("This node is going down; another one will take the rest.")
+        self._receiving.cancel()

@@ -1,0 +1,194 @@
+"""Several workers on one address: processes of the node, started, watched and ended together.
+
+Each has a listener of its own (SO_REUSEPORT), among which the kernel spreads
+connections; that of a worker that dies goes with it, and the others have them
+all. The parent serves nothing: it keeps the address, runs the embedded server
+if there is one, and starts again what dies. A worker's standard input is open
+as long as the parent lives; its standard output says how its start went.
+"""
+
+import logging
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import trio
+
+from restms_cluster.address import Address
+from restms_cluster.embedded import EmbeddedServer
+from restms_cluster.errors import StartError
+from restms_node import server
+from restms_node.config import Settings
+
+READY = b"ready\n"
+START_SECONDS = 60.0
+STEADY_SECONDS = 10.0  # a worker that ran for so long is started again at once
+LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.2, 10.0
+SPARE_SECONDS = 5.0  # beyond what a worker's drain may take
+LONGEST_REASON = 4096
+
+_log = logging.getLogger("restms.workers")
+
+
+async def serve(settings: Settings) -> None:
+    """Serve by `settings.workers` processes until a signal ends them.
+
+    Raises StartError, perhaps in a group, when the first ones cannot start.
+    """
+    with server.bound(settings) as place:
+        # Only now: nobody else can have had the address, but the workers can have it too.
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        async with trio.open_nursery() as nursery:
+            if settings.redis:
+                data = str(Address.parse(settings.redis))
+            else:
+                url = await nursery.start(EmbeddedServer(settings.data_dir).run)
+                data = str(settings.data_dir)
+                settings = replace(settings, redis=url)
+            await _supervise(settings, place, data)
+            nursery.cancel_scope.cancel()
+
+
+async def _supervise(settings: Settings, place: socket.socket, data: str) -> None:
+    workers = [_Worker(settings, place) for _ in range(settings.workers)]
+    async with trio.open_nursery() as running:
+        async with trio.open_nursery() as starting:
+            for worker in workers:
+                starting.start_soon(running.start, worker.run)
+        server.announce(place, data)
+        running.start_soon(_pass_signals_on, workers, place, running.cancel_scope)
+        for worker in workers:
+            await worker.ended.wait()
+        running.cancel_scope.cancel()
+
+
+async def _pass_signals_on(
+    workers: list["_Worker"], place: socket.socket, everything: trio.CancelScope
+) -> None:
+    """Let all workers drain at a signal; at a second one, or when they do not end, end them."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if all(worker.told for worker in workers):
+                everything.cancel()
+            place.close()
+            for worker in workers:
+                worker.tell(number)
+
+
+class _Worker:
+    """One worker, and those that take its place."""
+
+    def __init__(self, settings: Settings, place: socket.socket) -> None:
+        self._settings = settings
+        self._place = place
+        self._process: trio.Process | None = None
+        self._told = trio.Event()
+        self.ended = trio.Event()
+
+    @property
+    def told(self) -> bool:
+        """Whether it was told to end."""
+        return self._told.is_set()
+
+    def tell(self, number: int) -> None:
+        """Pass a signal to end on."""
+        self._told.set()
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep a worker running until it is told to end; report when the first one is ready.
+
+        Raises StartError where the first one cannot start.
+        """
+        pause, started = LEAST_PAUSE_SECONDS, False
+        while not self.told:
+            since = trio.current_time()
+            try:
+                async with self._running() as process:
+                    if not started:
+                        task_status.started()
+                        started = True
+                    reason = f"it ended with status {await process.wait()}"
+            except StartError as error:
+                if not started:
+                    raise
+                reason = str(error)
+            if self.told:
+                break
+            if trio.current_time() - since > STEADY_SECONDS:
+                pause = LEAST_PAUSE_SECONDS
+            _log.error("a worker is started again in %.1f s: %s", pause, reason)
+            with trio.move_on_after(pause):
+                await self._told.wait()
+            pause = min(2 * pause, MOST_PAUSE_SECONDS)
+        self.ended.set()
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncGenerator[trio.Process]:
+        """Run a worker: entered when it is ready, left when it has ended."""
+        process = self._process = await self._spawn()
+        try:
+            if self.told:  # while it was spawned
+                process.terminate()
+            await self._until_ready(process)
+            yield process
+        finally:
+            await _stop(process, server.longest_drain(self._settings) + SPARE_SECONDS)
+
+    async def _spawn(self) -> trio.Process:
+        with socket.socket(self._place.family, self._place.type) as listener:
+            try:
+                for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                    listener.setsockopt(socket.SOL_SOCKET, option, 1)
+                listener.bind(self._place.getsockname())
+                server.listen(self._settings, listener)
+                return await trio.lowlevel.open_process(
+                    # -P: what lies in the working directory is none of the worker's modules.
+                    [sys.executable, "-P", "-m", "restms_node.worker", str(listener.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    pass_fds=(listener.fileno(),),
+                    # Ctrl-C in a terminal is for the parent, which passes it on.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StartError(f"A worker cannot be started: {error.strerror}.") from error
+
+    async def _until_ready(self, process: trio.Process) -> None:
+        assert process.stdin is not None  # noqa: S101, asked for when it was opened
+        assert process.stdout is not None  # noqa: S101
+        said = b""
+        with trio.move_on_after(START_SECONDS) as patience:
+            with suppress(trio.BrokenResourceError):  # it has ended, and perhaps told why
+                await process.stdin.send_all(pickle.dumps((sys.path, self._settings)))
+            async for some in process.stdout:
+                said += some
+                if said == READY:
+                    return
+                if len(said) > LONGEST_REASON:
+                    break
+        if patience.cancelled_caught:
+            raise StartError("A worker does not come to listen.")
+        raise StartError(said.decode(errors="replace").strip() or "A worker ended at its start.")
+
+
+async def _stop(process: trio.Process, seconds: float) -> None:
+    """Let a worker drain and end, and kill it where it does not."""
+    with trio.CancelScope(shield=True):
+        if process.poll() is None:
+            process.terminate()
+        with trio.move_on_after(seconds):
+            await process.wait()
+        if process.returncode is None:
+            _log.error("a worker does not end; it is killed")
+            process.kill()
+            await process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
