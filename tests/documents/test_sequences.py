@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from restms_cluster.errors import BadRequestError, RestMSError, TooLargeError
 from restms_node.documents_cbor import read
 from restms_node.sequences import Extent, Messages
+from restms_node.trees import normalised
 from tests.documents.test_documents_cbor import TAGGED
 
 LIMIT = 1 << 20
@@ -40,7 +41,9 @@ def taken(pieces, limit=LIMIT):
     messages, found = Messages(limit), []
     try:
         for piece in pieces:
-            found.extend(element for element, _ in messages.take(piece))
+            for element, blob in messages.take(piece):
+                assert cbor2.loads(blob) == element
+                found.append(normalised(element))
         messages.end()
     except RestMSError as error:
         return found, type(error)
