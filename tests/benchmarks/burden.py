@@ -14,7 +14,7 @@ from tests.benchmarks.broker import (
     reading,
 )
 from tests.benchmarks.measure import Group, Ratio, Setting, Way
-from tests.benchmarks.parking import make_crowd, parked, raise_file_limit
+from tests.benchmarks.parking import make_crowd, parked, raise_file_limit, waits
 from tests.benchmarks.single import post
 from tests.benchmarks.volume import publish_batches
 from tests.benchmarks.wire import CBOR, Line
@@ -81,7 +81,7 @@ def open_backlog(setting: Setting) -> Iterator[dict[str, Way]]:
 
 def post_beside(nodes: Cluster, seconds: float) -> float:
     """Messages a second, one in a request, while many wait at both nodes for others."""
-    with parked(nodes, ELSEWHERE):
+    with parked(nodes, waits(ELSEWHERE)):
         return post(nodes.urls[0], seconds)
 
 
