@@ -32,8 +32,9 @@ class Backlog:
         self._url = url
         self._pipe = make_pipe(url)
         self._more = publishing(self._pipe, BATCH, CBOR)
+        self._held = messages - BATCH
         # The last thousand is put in before each reading.
-        publish_batches(url, self._more, messages // BATCH - 1)
+        publish_batches(url, self._more, self._held // BATCH)
 
     def read(self, seconds: float) -> float:
         """Messages a second, read and acknowledged by thousands; putting more in is not timed."""
@@ -49,10 +50,10 @@ class Backlog:
         return done / took
 
     def take(self, seconds: float) -> float:
-        """Messages a second, read and acknowledged as they are, as long as there are enough."""
+        """Messages a second, read and acknowledged with nothing put in, while there are any."""
         done, began = 0, time.perf_counter()
         with closing(Line(self._url)) as line:
-            while time.perf_counter() < began + seconds:
+            while time.perf_counter() < began + seconds and done < self._held:
                 number = last_number(self._pipe, line.ask(reading(self._pipe)))
                 line.ask(acknowledging(self._pipe, number))
                 done += BATCH

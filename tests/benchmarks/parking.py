@@ -52,13 +52,14 @@ def await_calm(nodes: Cluster) -> None:
 
 def _busy(nodes: list[Node]) -> list[float]:
     """The share of a core that each node takes, for a moment."""
-    before = [_cpu_seconds(node.process.pid) for node in nodes]
+    before = [cpu_seconds(node.process.pid) for node in nodes]
     time.sleep(CALM_SECONDS)
-    after = [_cpu_seconds(node.process.pid) for node in nodes]
+    after = [cpu_seconds(node.process.pid) for node in nodes]
     return [(b - a) / CALM_SECONDS for a, b in zip(before, after, strict=True)]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """The processor's time that a process has had."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
