@@ -110,13 +110,27 @@ BACKLOG = Group(
     "backlog",
     "Reading from a deep pipe",
     open_backlog,
-    (Ratio(f"a backlog of {DEEP:,}, to one of {SHALLOW:,}", "deep", "shallow", least=0.9),),
+    (
+        Ratio(
+            f"batch read of a backlog of {DEEP:,}, to one of {SHALLOW:,}",
+            "deep",
+            "shallow",
+            least=0.9,
+        ),
+    ),
     guess=8,
 )
 ELSEWHERES = Group(
     "elsewhere",
     "Publishing while others wait",
     open_elsewhere,
-    (Ratio(f"{ELSEWHERE:,} pipes waiting elsewhere, to none", "beside", "alone", least=0.9),),
+    (
+        Ratio(
+            f"POST with {ELSEWHERE:,} pipes waiting elsewhere, to none waiting",
+            "beside",
+            "alone",
+            least=0.9,
+        ),
+    ),
     guess=4,
 )

@@ -106,7 +106,10 @@ CROWDS = Group(
     open_crowd,
     (
         Ratio(
-            "answers a second, to requests a second of two bare servers", "crowd", "bare", least=3
+            f"answers to {CROWD:,} who wait, to requests of two bare servers",
+            "crowd",
+            "bare",
+            least=3,
         ),
     ),
     rounds=5,
