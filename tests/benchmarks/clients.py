@@ -98,6 +98,9 @@ class Clients:
     def _receive(self, client: _Client) -> None:
         """Read, and go on as far as that leads."""
         some = client.socket.recv(CHUNK)
+        if not some and client.conversation is None:  # it was idle for too long
+            self._epoll.unregister(client.socket)
+            return
         if not some:
             raise AnswerError("the server closed the connection")
         client.read += some

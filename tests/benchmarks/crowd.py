@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from tests.benchmarks.broker import TEXT, cluster, hello, make_pipe
 from tests.benchmarks.clients import Clients, Conversation
@@ -10,12 +10,12 @@ from tests.benchmarks.load import CONNECTIONS
 from tests.benchmarks.measure import Group, Ratio, Setting, Way
 from tests.benchmarks.parking import (
     FEED,
-    await_parked,
     make_crowd,
     memory,
     parked,
     raise_file_limit,
-    waiting,
+    wait,
+    waits,
 )
 from tests.benchmarks.single import HELLO
 from tests.benchmarks.wire import Line, request
@@ -35,25 +35,17 @@ class Crowd:
         self._times = times
         self._turn = 0
         make_crowd(nodes, count)
-        self.clients = Clients(nodes.urls, count)
 
     def measure(self) -> float:
         """Answers a second from the POST of one message until the last has it."""
         self._turn += 1
         arrived: list[float] = []
-
-        def wait(number: int) -> Conversation:
-            yield waiting(number, self._turn)
-            arrived.append(time.perf_counter())
-
-        line = Line(self._nodes.urls[0])
-        self.clients.begin([wait(n) for n in range(1, self._count + 1)])
-        await_parked(self._nodes, self.clients, self._count)
-        posted = time.perf_counter()
-        line.send(POST)
-        self.clients.finish()
-        line.receive()
-        line.close()
+        crowd = [wait(number, self._turn, arrived) for number in range(1, self._count + 1)]
+        with parked(self._nodes, crowd) as clients, closing(Line(self._nodes.urls[0])) as line:
+            posted = time.perf_counter()
+            line.send(POST)
+            clients.finish()
+            line.receive()
         self._times[:] = [at - posted for at in arrived]
         return self._count / (arrived[-1] - posted)
 
@@ -82,7 +74,6 @@ def open_crowd(setting: Setting) -> Iterator[dict[str, Way]]:
         nodes = stack.enter_context(cluster(2))
         bare = stack.enter_context(hello(2))
         crowd = Crowd(nodes, CROWD, setting.samples.setdefault("crowd", []))
-        stack.callback(crowd.clients.close)
         yield {
             "bare": Way("two bare Hypercorns", "requests/s", lambda: both(bare, setting.seconds)),
             "crowd": Way(
@@ -98,7 +89,7 @@ def memory_of_a_wait(count: int) -> float:
         [node] = nodes.nodes
         make_pipe(node.url)  # what the first request of all brings in is none of theirs
         before = memory(node.process.pid)
-        with parked(nodes, count):
+        with parked(nodes, waits(count)):
             return (memory(node.process.pid) - before) / count / 1024
 
 
@@ -115,7 +106,10 @@ CROWDS = Group(
     open_crowd,
     (
         Ratio(
-            "answers a second, to requests a second of two bare servers", "crowd", "bare", least=3
+            f"answers to {CROWD:,} who wait, to requests of two bare servers",
+            "crowd",
+            "bare",
+            least=3,
         ),
     ),
     rounds=5,

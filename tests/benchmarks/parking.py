@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,6 @@ FEED = "crowd"
 CALM_SECONDS = 0.2
 CALM_SHARE = 0.4  # of a core: those who wait look again by themselves every few seconds
 PATIENCE_SECONDS = 60.0
-
-
-def waiting(number: int, turn: int) -> bytes:
-    """A request for a message of a pipe that `bulk` made, which waits for it."""
-    return request("GET", f"/restms/resource/p{bulk.secret(number)}-{turn}")
 
 
 def make_crowd(nodes: Cluster, count: int) -> None:
@@ -44,6 +39,12 @@ def await_parked(nodes: Cluster, clients: Clients, count: int) -> None:
                 raise AnswerError(f"{count} requests do not wait after {PATIENCE_SECONDS:.0f} s")
             clients.look()
             time.sleep(0.02)
+    await_calm(nodes)
+
+
+def await_calm(nodes: Cluster) -> None:
+    """Return when the nodes have nothing more to do; AnswerError if that takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(busy > CALM_SHARE for busy in _busy(nodes.nodes)):
         if time.monotonic() > deadline:
             raise AnswerError("the nodes do not come to rest")
@@ -51,13 +52,14 @@ def await_parked(nodes: Cluster, clients: Clients, count: int) -> None:
 
 def _busy(nodes: list[Node]) -> list[float]:
     """The share of a core that each node takes, for a moment."""
-    before = [_cpu_seconds(node.process.pid) for node in nodes]
+    before = [cpu_seconds(node.process.pid) for node in nodes]
     time.sleep(CALM_SECONDS)
-    after = [_cpu_seconds(node.process.pid) for node in nodes]
+    after = [cpu_seconds(node.process.pid) for node in nodes]
     return [(b - a) / CALM_SECONDS for a, b in zip(before, after, strict=True)]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """The processor's time that a process has had."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
@@ -77,14 +79,23 @@ def raise_file_limit() -> None:
 
 
 @contextmanager
-def parked(nodes: Cluster, count: int) -> Iterator[None]:
-    """Have so many requests wait at the nodes, for nothing that comes."""
-    with Clients(nodes.urls, count) as clients:
-        clients.begin([wait(number, 1) for number in range(1, count + 1)])
-        await_parked(nodes, clients, count)
-        yield
+def parked(nodes: Cluster, conversations: Sequence[Conversation]) -> Iterator[Clients]:
+    """Have conversations that begin with a wait, at the nodes in turn; yield when all wait."""
+    with Clients(nodes.urls, len(conversations)) as clients:
+        clients.begin(conversations)
+        await_parked(nodes, clients, len(conversations))
+        yield clients
+    await_calm(nodes)
 
 
-def wait(number: int, turn: int) -> Conversation:
-    """Wait for one message."""
-    yield waiting(number, turn)
+def waits(count: int) -> list[Conversation]:
+    """Waits for the first message of each pipe."""
+    return [wait(number, 1, []) for number in range(1, count + 1)]
+
+
+def wait(number: int, turn: int, arrived: list[float]) -> Conversation:
+    """Wait for a message of a pipe that `bulk` made; tell when it came."""
+    answer = yield request("GET", f"/restms/resource/p{bulk.secret(number)}-{turn}")
+    if not answer:
+        raise AnswerError("a wait ended before its message came")
+    arrived.append(time.perf_counter())

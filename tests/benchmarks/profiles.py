@@ -5,9 +5,11 @@
 The folded stacks, for a flame graph, are left beside the other results.
 """
 
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import zip_longest
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks.broker import BATCH, cluster
 from tests.benchmarks.burden import Backlog
+from tests.benchmarks.parking import cpu_seconds
 from tests.benchmarks.single import filled, post, take_from
 from tests.benchmarks.volume import publish_to_new_pipe
 from tests.benchmarks.wakeup import wake_up
@@ -81,11 +84,25 @@ def run(output: Path) -> None:
             with subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             ) as spy:
+                before = _cpu_seconds(nodes)
                 work()
+                after = _cpu_seconds(nodes)
                 _, errors = spy.communicate(timeout=SECONDS + 30)
         if spy.returncode:
             sys.exit(f"py-spy: {errors}")
-        print(f"\n{name}: {summary(file.read_text())}")
+        took = after.pop("time") - before.pop("time")
+        shares = (f"{who} {(after[who] - before[who]) / took:.2f}" for who in after)
+        print(f"\n{name}: {summary(file.read_text())}\n  cores: {', '.join(shares)}")
+
+
+def _cpu_seconds(nodes: Cluster) -> dict[str, float]:
+    """The processor's time that each has had, and the time."""
+    found = {node.name: cpu_seconds(node.process.pid) for node in nodes.nodes}
+    found["Valkey"] = cpu_seconds(nodes.redis._process.pid)
+    client = resource.getrusage(resource.RUSAGE_SELF)
+    found["client, but for wrk"] = client.ru_utime + client.ru_stime
+    found["time"] = time.monotonic()
+    return found
 
 
 def summary(folded: str) -> str:
