@@ -1,5 +1,6 @@
 """Serving: from settings to an open port, and from a signal to a clean end."""
 
+import gc
 import logging
 import resource
 import signal
@@ -28,6 +29,8 @@ from restms_node.version import VERSION
 from restms_node.waiting import Waits
 
 BACKLOG = 1024
+COLLECT_AFTER = 50_000  # more objects made than freed
+COLLECT_OLDER_EACH = (20, 20)  # so many collections of the younger ones
 SPARE_FILES = 1000  # beside the waits: other requests, Redis, the log
 KEEP_ALIVE_SECONDS = 30  # idle connections, and headers that come too slowly
 LAST_ANSWERS_SECONDS = 5  # for the answers of waits that a drain has ended
@@ -47,6 +50,7 @@ async def serve_on(
 ) -> None:
     """Serve on a listener; `ready` is told where the data is. Raises as serve() does."""
     _allow_many_connections(settings.max_waits)
+    _collect_seldom()
     await _serve(settings, listener, ready)
 
 
@@ -99,6 +103,18 @@ def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> No
     if option is not None:
         milliseconds = int(max(seconds, 1) * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, option, milliseconds)
+
+
+def _collect_seldom() -> None:
+    """Have Python look for cycles of garbage less often than by default.
+
+    Thousands of parked waits are hundreds of thousands of objects, which it
+    would walk again and again while they are answered. What a request leaves
+    behind goes by its reference counts.
+    """
+    gc.collect()
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(COLLECT_AFTER, *COLLECT_OLDER_EACH)
 
 
 def _allow_many_connections(max_waits: int) -> None:
