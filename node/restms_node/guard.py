@@ -130,7 +130,7 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCalla
 
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
-        if last and pace is not None:
+        if pace is not None and event["type"] == "http.response.start":
             pace.drop()
         with trio.CancelScope(shield=last):
             await send(event)

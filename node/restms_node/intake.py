@@ -45,6 +45,7 @@ class Intake:
         self._node = node
         self._feed = feed
         self._draft = draft
+        self._most = min(BATCH_MESSAGES, node.settings.limits.messages_per_request)
         self._routed = 0
         self._full = 0
         self._failure: RestMSError | None = None
@@ -92,9 +93,7 @@ class Intake:
         self._arrived.set()
 
     async def _until_room_for(self, size: int) -> None:
-        while self._batch and (
-            len(self._batch) >= BATCH_MESSAGES or self._bytes + size > BATCH_BYTES
-        ):
+        while self._batch and (len(self._batch) >= self._most or self._bytes + size > BATCH_BYTES):
             self._taken = trio.Event()
             await self._taken.wait()
 

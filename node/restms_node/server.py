@@ -157,14 +157,15 @@ async def _serve(
                     profiles=profiles,
                 )
             )
-            ready(data)
-            await _serve_http(settings, listener, broker)
+            await _serve_http(settings, listener, broker, partial(ready, data))
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
         nursery.cancel_scope.cancel()
 
 
-async def _serve_http(settings: Settings, listener: socket.socket, broker: Broker) -> None:
+async def _serve_http(
+    settings: Settings, listener: socket.socket, broker: Broker, ready: Callable[[], object]
+) -> None:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
     waits = Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
@@ -180,11 +181,13 @@ async def _serve_http(settings: Settings, listener: socket.socket, broker: Broke
     app = ASGIWrapper(Guard(make_app(node)))
     with trio.CancelScope() as everything:
         await serve_connections(
-            app, config, listener, node, partial(_until_told, settings, waits, everything)
+            app, config, listener, node, partial(_until_told, settings, waits, everything, ready)
         )
 
 
-async def _until_told(settings: Settings, waits: Waits, everything: trio.CancelScope) -> None:
+async def _until_told(
+    settings: Settings, waits: Waits, everything: trio.CancelScope, ready: Callable[[], object]
+) -> None:
     """Return when the server is to close: after a signal, once the waits have been answered.
 
     SIGTERM comes from an orchestrator, whose load balancer needs a moment to
@@ -192,6 +195,7 @@ async def _until_told(settings: Settings, waits: Waits, everything: trio.CancelS
     from a terminal that was closed.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        ready()  # a signal that comes from now on lets what is under way end
         told = await anext(signals)
         waits.drain()
         async with trio.open_nursery() as nursery:

@@ -60,24 +60,40 @@ async def _supervise(settings: Settings, place: socket.socket, data: str) -> Non
         async with trio.open_nursery() as starting:
             for worker in workers:
                 starting.start_soon(running.start, worker.run)
+        await running.start(_pass_signals_on, workers, place, running.cancel_scope)
+        await running.start(_renew_when_told, workers)
         server.announce(place, data)
-        running.start_soon(_pass_signals_on, workers, place, running.cancel_scope)
         for worker in workers:
             await worker.ended.wait()
         running.cancel_scope.cancel()
 
 
 async def _pass_signals_on(
-    workers: list["_Worker"], place: socket.socket, everything: trio.CancelScope
+    workers: list["_Worker"],
+    place: socket.socket,
+    everything: trio.CancelScope,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Let all workers drain at a signal; at a second one, or when they do not end, end them."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
         async for number in signals:
             if all(worker.told for worker in workers):
                 everything.cancel()
             place.close()
             for worker in workers:
                 worker.tell(number)
+
+
+async def _renew_when_told(
+    workers: list["_Worker"], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Put new workers in the place of all, one after the other, at each SIGUSR1."""
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        task_status.started()
+        async for _ in signals:
+            for worker in workers:
+                await worker.renew()
 
 
 class _Worker:
@@ -88,6 +104,8 @@ class _Worker:
         self._place = place
         self._process: trio.Process | None = None
         self._told = trio.Event()
+        self._ready = trio.Event()
+        self._leaving = False
         self.ended = trio.Event()
 
     @property
@@ -101,6 +119,14 @@ class _Worker:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
+    async def renew(self) -> None:
+        """Let the worker drain and end; return when another is ready in its place."""
+        if self._process is not None and self._process.poll() is None:
+            self._leaving = True
+            self._ready = trio.Event()
+            self._process.terminate()
+            await self._ready.wait()
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a worker running until it is told to end; report when the first one is ready.
 
@@ -111,6 +137,7 @@ class _Worker:
             since = trio.current_time()
             try:
                 async with self._running() as process:
+                    self._ready.set()
                     if not started:
                         task_status.started()
                         started = True
@@ -121,6 +148,9 @@ class _Worker:
                 reason = str(error)
             if self.told:
                 break
+            if self._leaving:
+                self._leaving = False
+                continue
             if trio.current_time() - since > STEADY_SECONDS:
                 pause = LEAST_PAUSE_SECONDS
             _log.error("a worker is started again in %.1f s: %s", pause, reason)

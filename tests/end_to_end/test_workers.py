@@ -97,6 +97,18 @@ def test_one_that_is_killed_is_not_missed_and_started_again(
     assert "is started again" in node.log()
 
 
+def test_all_are_renewed_one_after_the_other(
+    pair: Cluster, client_of: Clients, fresh: httpx.Client
+) -> None:
+    client, node = client_of(pair), pair.nodes[0]
+    pipe = client.new_pipe()
+    before = workers(node)
+    node.signal(signal.SIGUSR1)
+    until(lambda: len(workers(node)) == 2 and before.isdisjoint(workers(node)))
+    client.publish(name(pipe), "after")
+    assert fresh.get(f"{pipe}-1").status_code == 200
+
+
 def test_sigterm_drains_all_of_them(client_of: Clients, fresh: httpx.Client) -> None:
     with Cluster(1, *TWO, "--drain-delay-seconds", "1") as cluster:
         client, (node,) = client_of(cluster), cluster.nodes
@@ -126,7 +138,7 @@ def test_a_second_signal_ends_all_at_once(fresh: httpx.Client) -> None:
         (node,) = cluster.nodes
         both = workers(node)
         node.signal(signal.SIGTERM)
-        until(lambda: fresh.get(f"{node.url}/readyz").status_code == 503)
+        until(lambda: "going down" in fresh.get(f"{node.url}/readyz").text)
         assert node.terminate() == 0
         assert not any(runs(pid) for pid in both)
 
