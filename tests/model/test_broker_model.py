@@ -48,7 +48,8 @@ from tests.nodes import Cluster
 ROOM, QUEUE, EMBED = 6, 8, 200
 OPTIONS = (
     *("--messages-per-pipe", str(ROOM), "--messages-per-feed", str(QUEUE)),
-    *("--embed-bytes", str(EMBED), "--reread-seconds", "60", "--sweep-seconds", "1"),
+    *("--embed-bytes", str(EMBED), "--document-bytes", "16MiB"),
+    *("--reread-seconds", "60", "--sweep-seconds", "1"),
 )
 EXAMPLES = int(os.environ.get("RESTMS_MODEL_EXAMPLES", "10"))
 STEPS = 25
@@ -196,7 +197,9 @@ class BrokerMachine(RuleBasedStateMachine):
         made = []
         for shape in batch:
             contents = tuple(
-                ("text/plain", b"t" * size) if place % 2 == 0 else ("image/png", b"\x00\xff" * size)
+                ("text/plain", b"t" * size)
+                if place % 2 == 0
+                else ("image/png", (b"\x00\xff" * size)[:size])
                 for place, size in enumerate(shape.sizes)
             )
             where = shape.address if address is None else address
