@@ -57,7 +57,7 @@ MOST_PIPES, MOST_FEEDS = 5, 5
 SETTLE_SECONDS = 10.0
 MOST_WORLDS = 6
 
-ADDRESSES = ("", "a", "b", "a.b", "b.a.b")
+ADDRESSES = ("", "a", "a.b", "b.a.b")
 PATTERNS = (*ADDRESSES, "#", "*", "a.*", "*.b", "a.#", "#.b.#", "*.#")
 HEADERS = (("h", "1"), ("h", "2"), ("k", "1"))
 SIZES = (0, 3, EMBED + 1, 5_000, 300_000)
@@ -100,12 +100,19 @@ class BrokerMachine(RuleBasedStateMachine):
     @initialize(
         mortal=st.sampled_from((False, False, False, True)),
         drains=st.booleans(),
-        kinds=st.lists(st.sampled_from(KINDS), min_size=2, max_size=3),
+        first=st.sampled_from(("topic", "topic", "direct", "headers", "")),
+        kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=2),
         pipes=st.lists(st.sampled_from(("", "", "ondemand")), min_size=2, max_size=3),
         data=st.data(),
     )
     def start(
-        self, mortal: bool, drains: bool, kinds: list[str], pipes: list[str], data: st.DataObject
+        self,
+        mortal: bool,
+        drains: bool,
+        first: str,
+        kinds: list[str],
+        pipes: list[str],
+        data: st.DataObject,
     ) -> None:
         self.redis = self.cluster.redis.client()
         self.redis.flushall()
@@ -117,10 +124,12 @@ class BrokerMachine(RuleBasedStateMachine):
         self.sound = True
         self.lives, self.drains = int(mortal), drains
         self.steps = 0
-        for kind in kinds:
+        for kind in (first, *kinds):
             self.create_feed(kind, public=True)
         for kind in pipes:
             self.create_pipe(kind, data)
+            for _ in "12":  # several joins of one pipe may match, and several pipes want a message
+                self.create_join(data, pipe=list(self.world.pipes)[-1])
 
     # How a step is made
 
@@ -242,7 +251,8 @@ class BrokerMachine(RuleBasedStateMachine):
     def create_join(self, data: st.DataObject, pipe: str = "") -> None:
         self.begin()
         pipe = pipe or self.pick(data, list(self.world.pipes))
-        feed = self.pick(data, list(self.world.feeds))
+        feeds = list(self.world.feeds)
+        feed = self.pick(data, [*feeds, *feeds[1:2], *feeds[1:], *feeds[1:]])
         kind = self.world.feeds[feed]
         join = Join(pipe, feed)
         if kind in ("", "direct"):
