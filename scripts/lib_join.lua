@@ -78,9 +78,6 @@ local function join_remove(domain, join)
   end
   local index = index_key(domain, record.id)
   local kind = feed_types[record.kind]
-  if not kind then
-    return -- of a profile that this node does not have: another will do it
-  end
   if kind.queues then
     local place = record.pipe .. ' ' .. join
     redis.call('ZREM', turns_key(domain, record.id), '!' .. place, '?' .. place)

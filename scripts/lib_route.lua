@@ -13,7 +13,8 @@ local spent = 0
 -- Find the pipes at those places, each once. Places where nobody stands who does
 -- not stand at those before are of no use. What is too much to look at stays.
 local function target_pipes(target, counts)
-  local pipes, seen, places, left = {}, {}, {}, PAIRS
+  local pipes, seen, places = {}, {}, {}
+  local left = target.places[2] and PAIRS or LARGE -- at one place nobody stands twice
   target.total, target.pipes = 0, pipes
   for i, place in ipairs(target.places) do
     local before = #pipes

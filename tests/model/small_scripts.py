@@ -9,7 +9,7 @@ import re
 from restms_cluster import scripts
 from restms_cluster.profiles import Profile
 
-SMALL = {"LARGE": 2, "WORK_PIPES": 2, "CHUNK": 2}
+SMALL = {"LARGE": 1, "WORK_PIPES": 1, "CHUNK": 2}
 
 _source = scripts.source
 

@@ -179,13 +179,16 @@ class World:
 
     # What moves messages
 
-    def publish(self, feed: str, messages: Sequence[Message]) -> Answer:
-        """Route or queue messages, all or none; how that is answered."""
+    def publish(self, feed: str, messages: Sequence[Message], status: int = 200) -> Answer:
+        """Route or queue messages, all or none; how that is answered.
+
+        `status` is how it was answered, for the case that both can be.
+        """
         if feed not in self.feeds:
             return Answer(404)
         kind = self.feeds[feed]
         if kind in QUEUEING:
-            return self._queue(feed, messages)
+            return self._queue(feed, messages, status)
         takers: list[tuple[Pipe, Message]] = []
         room = {name: self.room_of(name) for name in self.pipes}
         counts, full = [], 0
@@ -206,10 +209,17 @@ class World:
             pipe.coming.append(Item(message))
         return Answer(200, tuple(counts) if kind == "" else None, full)
 
-    def _queue(self, feed: str, messages: Sequence[Message]) -> Answer:
-        waiting = len(self.queues[feed])
-        straight_on = waiting == 0 and self.given(feed)
-        if not straight_on and waiting + len(messages) > self.queue_room:
+    def _queue(self, feed: str, messages: Sequence[Message], status: int) -> Answer:
+        given = self.given(feed)
+
+        def fits(waiting: int) -> bool:
+            straight_on = waiting == 0 and bool(given)
+            return straight_on or waiting + len(messages) <= self.queue_room
+
+        # Some may have been given to pipes, which have not been looked at since.
+        most = len(self.queues[feed])
+        least = max(0, most - sum(self.room_of(name) for name in given))
+        if not fits(least) or (not fits(most) and status != 200):
             return Answer(503)
         for message in messages:
             self.clock += 1

@@ -198,6 +198,22 @@ def test_a_feed_that_is_deleted_meanwhile_still_delivers_what_it_accepted(bench:
         pass
 
 
+def test_what_works_do_not_use_is_freed_meanwhile(bench: Bench) -> None:
+    bench.post("some", *["even"] * 5)
+    bench.finish()
+    bench.do(PipeDelete("default", pipe_name(0), "", "", BOUNDS))
+    bench.post("all", "")
+    bench.do(FeedDelete("default", "all", "", "", BOUNDS))
+    assert bench.client.scard("restms:{default}:trash") == 2
+    while bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[0] == "more":
+        pass
+    assert bench.client.llen("restms:{default}:works") == 1
+    assert bench.client.scard("restms:{default}:trash") == 1  # the feed, whose joins are needed
+    bench.finish()
+    while bench.do(DomainSweep("default", "node", 1000, 10, IDLE, BOUNDS))[0] == "more":
+        pass
+
+
 def test_full_pipes_are_passed_over(bench: Bench) -> None:
     bench.post("default", f"p{pipe_name(2)}", most=1)
     bench.post("all", "", most=1)
