@@ -1,15 +1,16 @@
 """Not a profile to use: a node that loads it runs its scripts with small constants.
 
 So a few pipes make large fan-outs, which are handed out in many chunks, and a
-deleted pipe's messages come back in many steps.
+deleted pipe's messages come back in many steps. (Importing it changes the scripts of
+the process, so tests import only the numbers.)
 """
 
 import re
 
+from small import SMALL
+
 from restms_cluster import scripts
 from restms_cluster.profiles import Profile
-
-SMALL = {"LARGE": 1, "WORK_PIPES": 1, "CHUNK": 2}
 
 _source = scripts.source
 

@@ -32,7 +32,7 @@ from tests.conformance.client import DOMAIN, expect
 from tests.conformance.documents import Element, restms
 from tests.leaks import check_keys, kept, run
 from tests.model.clients import Client, Staged, message_tree
-from tests.model.small_scripts import SMALL
+from tests.model.small import SMALL
 from tests.model.worlds import (
     KINDS,
     QUEUEING,
