@@ -41,12 +41,12 @@ http {{
     upstream redis {{ nchan_redis_server redis://127.0.0.1:{redis}; }}
     server {{
         listen 127.0.0.1:{port};
-        nchan_redis_pass redis;
         nchan_message_buffer_length 100000000;
         nchan_message_timeout 1h;
         location = /publish {{
             nchan_publisher;
             nchan_channel_id channel;
+            nchan_redis_pass redis;
         }}
     }}
 }}
@@ -88,7 +88,10 @@ def open_nchan(directory: Path) -> Iterator[Nchan]:
         command = [nginx, "-p", str(directory), "-c", str(file)]
         with running(command, directory / "nginx.log", lambda: listens(port)):
             url = f"http://127.0.0.1:{port}"
-            _await_redis(url)
+            _publish_first(url)
+            with server.client() as client:
+                if not client.dbsize():
+                    raise RuntimeError("Nchan does not keep its messages in Redis.")
             yield Nchan(url)
 
 
@@ -97,7 +100,7 @@ def _without_port(options: tuple[str, ...]) -> tuple[str, ...]:
     return options[:place] + options[place + 2 :]
 
 
-def _await_redis(url: str) -> None:
+def _publish_first(url: str) -> None:
     line = Line(url)
     line.ask(request("POST", "/publish", b"first", "text/plain"))
     line.close()
