@@ -19,6 +19,7 @@ from restms_cluster.link import Answer, Link, LostError, pack, until_lost
 
 PING_SECONDS = 5.0
 MOST_IDLE = 10_000
+MOST_UNWANTED = 100  # hints of a channel that nobody watches, until it is given up
 _SHORTEST_SWEEP = 0.1
 
 _logger = logging.getLogger("restms.notifications")
@@ -44,12 +45,22 @@ class Topic:
     when the mode changes.
     """
 
-    __slots__ = ("added", "changed", "channel", "hints", "key", "subscription", "watchers")
+    __slots__ = (
+        "added",
+        "changed",
+        "channel",
+        "hints",
+        "key",
+        "subscription",
+        "unwanted",
+        "watchers",
+    )
 
     def __init__(self, channel: bytes, key: str | None) -> None:
         self.channel = channel
         self.key = key
         self.watchers = 0
+        self.unwanted = 0
         self.hints = 0
         self.added = 0
         self.changed = trio.Event()
@@ -107,6 +118,7 @@ class Subscriber:
             topic = self._topics[channel] = Topic(channel, key)
             self._subscribe(topic, wakes=False)
         topic.watchers += 1
+        topic.unwanted = 0
         self._idle.pop(channel, None)
         return topic
 
@@ -198,19 +210,32 @@ class Subscriber:
         while self._link is not None:
             replies = await self._link.receive()
             self._heard += 1
+            hinted: dict[Topic, None] = {}
             for reply in replies:
                 if isinstance(reply, list) and reply[0] == b"message":
-                    self._message(reply[1], reply[2])
+                    topic = self._message(reply[1], reply[2])
+                    if topic is not None:
+                        hinted[topic] = None
                 elif self._expected:
                     self._answered(self._expected.popleft(), reply)
                 else:
                     raise LostError("Redis sent an answer that nobody had asked for.")
+            for topic in hinted:  # once, however many came together
+                topic.hint()
 
-    def _message(self, channel: Answer, payload: Answer) -> None:
+    def _message(self, channel: Answer, payload: Answer) -> Topic | None:
+        """Take a message; return its topic where somebody is to be woken."""
         topic = self._topics.get(channel) if isinstance(channel, bytes) else None
-        if topic is not None:
-            topic.added += payload == b"xadd"
-            topic.hint()
+        if topic is None:
+            return None
+        topic.added += payload == b"xadd"
+        if topic.watchers:
+            return topic
+        # Its readers find so many messages that they need not wait for any.
+        topic.unwanted += 1
+        if topic.unwanted > MOST_UNWANTED:
+            self._drop(topic.channel)
+        return None
 
     def _answered(self, awaited: tuple[Topic, _Subscription] | None, reply: Answer) -> None:
         refused = isinstance(reply, Exception)
