@@ -95,7 +95,7 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
             setting.directory.mkdir()
             if group is JOINS:
                 progress.group(f"{rounds} rounds")
-                curve = joins.measured(rounds)
+                curve = _joins(rounds, setting)
             else:
                 results[group.name] = measure(group, rounds, setting, progress)
             progress.ended()
@@ -108,7 +108,7 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
         print(f"\n{JOINS.text}\n{joins.report(curve)}")
     write(asked.output / "results.json", results, setting)
     # The figures in a document are all of one run.
-    whole = asked.docs is not None and len(groups) == len(GROUPS) + 1
+    whole = asked.docs is not None and curve is not None and len(groups) == len(GROUPS) + 1
     images = asked.docs / "images" if whole else asked.output
     if find_spec("matplotlib") is not None:
         from tests.benchmarks import plots
@@ -119,7 +119,16 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
     if whole:
         document.update(asked.docs / "performance.md", document.tables(measured, results, curve))
     print(f"\nEvery result is in {asked.output}/results.json; the plots are in {images}.")
-    return not any(found.failed for found in results.values())
+    failed = JOINS in groups and curve is None
+    return not failed and not any(found.failed for found in results.values())
+
+
+def _joins(rounds: int, setting: Setting) -> joins.Found | None:
+    try:
+        return joins.measured(rounds)
+    except* (OSError, RuntimeError) as errors:
+        setting.note(f"{JOINS.name} failed: {errors.exceptions[0]}")
+    return None
 
 
 def _end(number: int, frame: FrameType | None) -> None:
