@@ -12,6 +12,15 @@ local function module(fill)
   })
 end
 
+-- The answer to one of several calls. What breaks in one must not break the others.
+local function answered(call, ...)
+  local well, reply = pcall(call, ...)
+  if well then
+    return reply
+  end
+  return { 'broken', type(reply) == 'table' and reply.err or tostring(reply) }
+end
+
 -- Lua would print large numbers with an exponent.
 local function digits(number)
   return string.format('%.0f', number)

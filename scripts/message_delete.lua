@@ -59,6 +59,6 @@ end
 
 local replies = {}
 for i = calls, #ARGV, 4 do
-  replies[#replies + 1] = delete(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
+  replies[#replies + 1] = answered(delete, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3])
 end
 return replies

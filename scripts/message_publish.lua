@@ -14,7 +14,8 @@ local calls = 3 -- ARGV from here on, of each call: feed, nonce, once, keep, run
 local replies = {}
 local at = calls
 while at <= #ARGV do
-  replies[#replies + 1] = publish(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, at + 4 + ARGV[at + 4])
+  replies[#replies + 1] = answered(publish,
+    ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, at + 4 + ARGV[at + 4])
   at = at + 5 + ARGV[at + 4]
   if letters[1] or next(stirred) then
     settle_and_ring(domain) -- what the next request finds is what it would find alone

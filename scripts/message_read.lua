@@ -29,6 +29,6 @@ end
 
 local replies = {}
 for i = calls, #ARGV, 2 do
-  replies[#replies + 1] = read(ARGV[i], ARGV[i + 1])
+  replies[#replies + 1] = answered(read, ARGV[i], ARGV[i + 1])
 end
 return replies

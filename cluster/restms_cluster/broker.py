@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from restms_cluster.connection import Connection
 from restms_cluster.errors import BrokenStateError, NotFoundError
@@ -134,4 +134,7 @@ def _broken(reply: RedisError) -> BrokenStateError:
 def _answer(reply: Any) -> Answer:
     if isinstance(reply, RedisError):
         raise _broken(reply)
-    return Answer(_OUTCOMES[reply[0]], reply[1:])
+    outcome = _OUTCOMES[reply[0]]
+    if outcome is Outcome.BROKEN:
+        raise _broken(ResponseError(reply[1].decode(errors="replace")))
+    return Answer(outcome, reply[1:])

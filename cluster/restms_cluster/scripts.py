@@ -49,6 +49,7 @@ class Outcome(StrEnum):
     BAD_ADDRESS = "bad_address"
     TOO_DEAR = "too_dear"
     APART = "apart"
+    BROKEN = "broken"
     BAD_MATCH = "bad_match"
     BAD_JOIN = "bad_join"
     ONCE_DIFFERS = "once_differs"

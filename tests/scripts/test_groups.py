@@ -134,6 +134,22 @@ def test_messages_are_read_and_acknowledged_in_groups(
     assert [len(listed(do, name)) for name in (one, two)] == [1, 0]
 
 
+def test_what_breaks_in_one_call_does_not_break_the_others(
+    client: "redis.Redis[bytes]", do: Run, pipe: Callable[..., str]
+) -> None:
+    reader, other = pipe("a", news="x"), pipe("b", news="y")
+    do(posting("news", ("y", "0", PLAIN)))
+    stream = f"restms:{{default}}:pipe:{other}:messages"
+    client.set(stream, "somebody wrote over it")
+    answers = group(client, *[posting("news", (address, "1", PLAIN)) for address in "xyx"])
+    assert [answer[0] for answer in answers] == ["ok", "broken", "ok"]
+    reads = [MessageRead("default", name, 1, 100, IDLE) for name in (reader, other, reader)]
+    assert [answer[0] for answer in group(client, *reads)] == ["ok", "broken", "ok"]
+    deletes = [MessageDelete("default", name, 1, "", "", IDLE) for name in (other, reader)]
+    assert [answer[0] for answer in group(client, *deletes)] == ["broken", "ok"]
+    client.delete(stream)
+
+
 # --- beside calls that come alone ----------------------------------------------------------
 
 FEEDS = (("default", ""), ("fan", "fanout"), ("work", "rotator"), ("words", "topic"))
