@@ -8,7 +8,7 @@ confirmation of a channel from that of an earlier subscription to it.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -208,20 +208,22 @@ class Subscriber:
 
     async def _read(self) -> None:
         while self._link is not None:
-            replies = await self._link.receive()
+            self._take(await self._link.receive())
             self._heard += 1
-            hinted: dict[Topic, None] = {}
-            for reply in replies:
-                if isinstance(reply, list) and reply[0] == b"message":
-                    topic = self._message(reply[1], reply[2])
-                    if topic is not None:
-                        hinted[topic] = None
-                elif self._expected:
-                    self._answered(self._expected.popleft(), reply)
-                else:
-                    raise LostError("Redis sent an answer that nobody had asked for.")
-            for topic in hinted:  # once, however many came together
-                topic.hint()
+
+    def _take(self, replies: Iterable[Answer]) -> None:
+        hinted: dict[Topic, None] = {}
+        for reply in replies:
+            if isinstance(reply, list) and reply[0] == b"message":
+                topic = self._message(reply[1], reply[2])
+                if topic is not None:
+                    hinted[topic] = None
+            elif self._expected:
+                self._answered(self._expected.popleft(), reply)
+            else:
+                raise LostError("Redis sent an answer that nobody had asked for.")
+        for topic in hinted:  # once, however many came together
+            topic.hint()
 
     def _message(self, channel: Answer, payload: Answer) -> Topic | None:
         """Take a message; return its topic where somebody is to be woken."""

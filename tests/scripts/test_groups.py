@@ -140,6 +140,7 @@ def test_what_breaks_in_one_call_does_not_break_the_others(
     reader, other = pipe("a", news="x"), pipe("b", news="y")
     do(posting("news", ("y", "0", PLAIN)))
     stream = f"restms:{{default}}:pipe:{other}:messages"
+    client.rename(stream, "kept")
     client.set(stream, "somebody wrote over it")
     answers = group(client, *[posting("news", (address, "1", PLAIN)) for address in "xyx"])
     assert [answer[0] for answer in answers] == ["ok", "broken", "ok"]
@@ -147,7 +148,7 @@ def test_what_breaks_in_one_call_does_not_break_the_others(
     assert [answer[0] for answer in group(client, *reads)] == ["ok", "broken", "ok"]
     deletes = [MessageDelete("default", name, 1, "", "", IDLE) for name in (other, reader)]
     assert [answer[0] for answer in group(client, *deletes)] == ["broken", "ok"]
-    client.delete(stream)
+    client.rename("kept", stream)
 
 
 # --- beside calls that come alone ----------------------------------------------------------
