@@ -195,7 +195,8 @@ def _content(kind: str, data: bytes) -> Element:
 
 
 def path(uri: str) -> str:
-    return urlsplit(uri).path
+    parts = urlsplit(uri)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def number_of(uri: str) -> int:

@@ -31,7 +31,7 @@ from restms_cluster.transitions import DomainConfigure
 from tests.conformance.client import DOMAIN, expect
 from tests.conformance.documents import Element, restms
 from tests.leaks import check_keys, kept, run
-from tests.model.clients import Client, Staged, message_tree
+from tests.model.clients import Client, Staged, message_tree, number_of
 from tests.model.small import SMALL
 from tests.model.worlds import (
     KINDS,
@@ -441,6 +441,18 @@ class BrokerMachine(RuleBasedStateMachine):
         gone = pipe.last - len(pipe.held)
         for number in (gone, pipe.last + 2):
             expect(self.client.send("GET", f"{self.uris[name]}-{number}"), 404)
+
+    @precondition(lambda self: any(pipe.held for pipe in self.world.pipes.values()))
+    @rule(data=st.data(), most=st.integers(1, ROOM))
+    def read_many(self, data: st.DataObject, most: int) -> None:
+        """A batch has the oldest messages, each with its URI."""
+        name = self.pick(data, [name for name, pipe in self.world.pipes.items() if pipe.held])
+        uri = f"{self.uris[name]}?messages={most}"
+        found = self.client.document(expect(self.client.send("GET", uri), 200))["message"]
+        held = list(self.world.pipes[name].held.items())[:most]
+        assert [number_of(element["href"]) for element in found] == [number for number, _ in held]
+        for element, (_, item) in zip(found, held, strict=True):
+            self.client.check(element, item)
 
     @precondition(lambda self: self.world.pipes)
     @rule(data=st.data())
