@@ -18,9 +18,9 @@ local source = feed_get(domain, feed)
 if not source then
   return { 'missing' }
 end
-local answer = once_answer(domain, source.id, once)
-if answer ~= nil then
-  return answer or { 'once_differs' }
+local answer = upload_answer(domain, source, once)
+if answer then
+  return answer
 end
 local key = content_key(domain, content)
 if place ~= redis.call('HGET', key, 'chunks') then

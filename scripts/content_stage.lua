@@ -16,11 +16,9 @@ local source = feed_get(domain, feed)
 if not source then
   return { 'missing' }
 end
-local answer = once_answer(domain, source.id, once)
-if answer == false then
-  return { 'once_differs' }
-elseif answer and redis.call('EXISTS', domain .. ':content:' .. answer[2]) == 1 then
-  return answer -- else nobody published it in time, and it is staged anew
+local answer = upload_answer(domain, source, once)
+if answer then
+  return answer
 end
 local key, count = content_key(domain, content), #ARGV - chunks + 1
 content_write(domain, content, source, type, size)

@@ -47,7 +47,7 @@ return_continue(domain)
 -- Delayed messages whose time has come. Those that nobody has room for stay where
 -- they are, before all later ones, and are tried again. Returns how many are gone.
 local function fire(record)
-  local key, fired = index_key(domain, record.id) .. ':delayed', 0
+  local key, fired, again = index_key(domain, record.id) .. ':delayed', 0, false
   local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, LOOKED)
   for _, body in ipairs(bodies) do
     local message = body_get(domain, body)
@@ -72,12 +72,13 @@ local function fire(record)
       body_release(domain, body)
       fired = fired + 1
     end
+    again = refusal == 'apart' and fired > 0
     if fired == SOME or (not done and refusal ~= 'full') then
       break -- what is refused so may be for pipes that later ones are for as well
     end
   end
   local next_due = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
-  local all_seen = fired < SOME and #bodies < LOOKED
+  local all_seen = fired < SOME and #bodies < LOOKED and not again
   if next_due and tonumber(next_due) <= now_ms and (all_seen or fired == 0) then
     next_due = redis.call('ZRANGEBYSCORE', key, '(' .. digits(now_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     next_due = digits(math.min(tonumber(next_due) or math.huge, now_ms + RETRY))

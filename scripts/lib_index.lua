@@ -49,15 +49,17 @@ end
 local NODES = 10000 -- for one message
 local NODES_IN_ALL = 200000 -- in one call
 
-local TOO_DEAR = {} -- thrown where they are more
+local TOO_DEAR, APART = {}, {} -- thrown where they are more, of a message or of a call
 
 local nodes_asked, nodes_in_all = 0, 0
 
 -- Which of some nodes there are: a list of true and false.
 local function tree_has(index, nodes)
   nodes_asked, nodes_in_all = nodes_asked + #nodes, nodes_in_all + #nodes
-  if nodes_asked > NODES or nodes_in_all > NODES_IN_ALL then
+  if nodes_asked > NODES then
     error(TOO_DEAR)
+  elseif nodes_in_all > NODES_IN_ALL then
+    error(APART)
   end
   local found = {}
   for from = 1, #nodes, 1000 do -- as many as Lua passes to a function
@@ -81,6 +83,8 @@ local function places_of(kind, index, message)
     return places
   elseif places == TOO_DEAR then
     return nil, 'too_dear'
+  elseif places == APART then
+    return nil, 'apart' -- it is to be asked for in another call
   end
   error(places, 0)
 end

@@ -64,7 +64,7 @@ local function entry_release(domain, pipe, entry, fields)
 end
 
 -- Drop the oldest messages up to `number`, one chunk of them. Returns how many
--- bodies went and whether more remain.
+-- bodies went, whether more remain, and how many messages were looked at.
 local function messages_release(domain, pipe, number)
   local stream = pipe_key(domain, pipe) .. ':messages'
   local entries = redis.call('XRANGE', stream, '-', number, 'COUNT', CHUNK)
@@ -79,5 +79,5 @@ local function messages_release(domain, pipe, number)
     local high = tonumber(string.match(seen, '^%d+'))
     redis.call('XTRIM', stream, 'MINID', digits(high + 1) .. '-0')
   end
-  return released, #entries == CHUNK
+  return released, #entries == CHUNK, #entries
 end

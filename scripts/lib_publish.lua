@@ -12,7 +12,8 @@ do
   -- What the last request planned with may have changed by what it did.
   local function source_get(feed)
     local source = sources[feed]
-    if not source or feed_types[source.type].queues then
+    local kind = source and feed_types[source.type]
+    if not kind or kind.queues then
       source = feed_get(domain, feed)
       sources[feed] = source
     end
@@ -216,21 +217,6 @@ do
     return nil
   end
 
-  -- The room that a refused request would have taken is there for the next one.
-  local function request_drop(request)
-    for _, plan in ipairs(request.plans) do
-      if plan.run then
-        plan.state.room = plan.state.room + plan.last - plan.first + 1
-      end
-      for _, state in ipairs(plan.takers or {}) do
-        state.room = state.room + 1
-      end
-      if plan.work then
-        works.drop(plan.work)
-      end
-    end
-  end
-
   local function delayed_commit(source, message, name)
     body_store(domain, name, message, 1)
     if message.life then
@@ -299,9 +285,11 @@ do
     }
     local refusal = request_plan(source, request, from, to)
     if refusal then
-      request_drop(request)
-      -- It may be those before it that made the call dear.
-      return { refusal == 'too_dear' and from > FIRST and 'apart' or refusal }
+      calls_forget(domain)
+      if refusal == 'apart' and from == FIRST then
+        refusal = 'too_dear' -- it was all its own
+      end
+      return { refusal }
     end
     request_commit(source, request, nonce)
     once_keep(domain, source.id, once, request.reply, keep)

@@ -1,6 +1,7 @@
 -- What every transition that moves messages does in the end.
 
 local function letter_post(domain, letter)
+  nodes_in_all = 0 -- it is not lost because others were dear; it has a bound of its own
   local record = feed_get(domain, letter.feed)
   local message = letter.message
   if not message.body then
@@ -50,6 +51,13 @@ local function settle(domain)
   end
   pipes_flush(domain)
   return more or works_count(domain) > 0
+end
+
+-- Let go of what a call planned that is refused, or broke: nothing of it is for the next.
+-- What was given to pipes before stays theirs.
+local function calls_forget(domain)
+  pipes_flush(domain)
+  works.forget()
 end
 
 -- Finish, and call for a node to do what is left.

@@ -70,14 +70,10 @@ local works = module(function(works)
     return work
   end
 
-  -- Forget a planned work, the last one.
-  function works.drop(work)
-    planned = planned - 1
-    for _, list in ipairs({ known or {}, early }) do
-      if list[#list] == work then
-        list[#list] = nil
-      end
-    end
+  -- Forget what was planned and not written.
+  function works.forget()
+    known, early = nil, {}
+    planned, outstanding = 0, nil
   end
 
   -- Leave a planned work to be done. It holds the body for itself.

@@ -7,7 +7,7 @@ local calls = 2 -- ARGV from here on, of each call: pipe, number, versions, unmo
 
 --@ include lib_state lib_body lib_pipe lib_content
 
-local left = CHUNK -- bodies that this call may still free
+local left = CHUNK -- messages that this call may still look at
 
 local function delete(pipe, number, versions, unmodified)
   local key = pipe_key(domain, pipe)
@@ -38,9 +38,9 @@ local function delete(pipe, number, versions, unmodified)
     if left <= 0 then
       return { 'more' }
     end
-    local released
-    released, more = messages_release(domain, pipe, number)
-    shared, left = shared - released, left - released
+    local released, looked
+    released, more, looked = messages_release(domain, pipe, number)
+    shared, left = shared - released, left - looked
   else
     redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
   end

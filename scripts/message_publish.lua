@@ -17,6 +17,9 @@ while at <= #ARGV do
   replies[#replies + 1] = answered(publish,
     ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, at + 4 + ARGV[at + 4])
   at = at + 5 + ARGV[at + 4]
+  if replies[#replies][1] == 'broken' then
+    calls_forget(domain)
+  end
   if letters[1] or next(stirred) then
     settle_and_ring(domain) -- what the next request finds is what it would find alone
   end

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- The messages of those numbers; `next` where one is the one to come. Then it is told
--- whether the pipe could take one of its feeds now (see message_pull).
+-- whether the pipe could take one of its feeds now (see message_pull). `apart`: one is to
+-- be asked for again, the answer is long enough.
 local domain = KEYS[1]
 local embed = ARGV[1]
 local idle = ARGV[2]
@@ -8,7 +9,14 @@ local calls = 3 -- ARGV from here on, of each call: pipe, number
 
 --@ include profiles lib_state lib_body lib_pipe lib_content
 
+local ROOM = 2 * 1024 * 1024 -- bytes of messages in one answer, or one message
+
+local room = ROOM
+
 local function read(pipe, number)
+  if room <= 0 then
+    return { 'apart' }
+  end
   local key = pipe_key(domain, pipe)
   local state = redis.call('HMGET', key, 'last', 'type', 'dropped')
   if not state[1] then
@@ -17,6 +25,7 @@ local function read(pipe, number)
   pipe_touch(domain, pipe, tonumber(idle))
   local message = message_get(domain, pipe, number)
   if message then
+    room = room - #message.blob
     return message_reply(domain, pipe, number, message, embed, state[3])
   end
   if tonumber(number) ~= tonumber(state[1]) + 1 then

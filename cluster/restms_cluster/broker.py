@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
+import trio
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from restms_cluster.connection import Connection
@@ -32,6 +33,14 @@ class Answer:
     values: Sequence[Any]
 
 
+class _Loads:
+    """How often the scripts were loaded; who loads them now has the lock."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lock = trio.Lock()
+
+
 @dataclass(frozen=True)
 class Broker:
     """The shared broker as one node sees it. It remembers nothing about any resource."""
@@ -44,6 +53,7 @@ class Broker:
     limits: Limits
     node: str
     _count: Iterator[int] = field(default_factory=count, repr=False)
+    _loads: "_Loads" = field(default_factory=_Loads, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
         """Run one script in one round trip; a grouped one together with others' calls.
@@ -54,22 +64,28 @@ class Broker:
         if not isinstance(transition, Grouped):
             return (await self.run_all(transition))[0]
         self._check_domain(transition.domain)
+        loads = self._loads.count
         reply = await self._join(transition)
         if isinstance(reply, NoScriptError):
-            await self.load()
+            await self._load_again(loads)
             reply = await self._join(transition)
-        return _answer(reply)
+        answer = _answer(reply)
+        if answer.outcome is Outcome.APART:
+            # Those before it made the call long enough: it is to be made alone.
+            return (await self.run_all(transition))[0]
+        return answer
 
     async def run_all(self, *transitions: Transition) -> list[Answer]:
         """Run several scripts, in order, in one round trip."""
         self._check_domain(transitions[0].domain)
         reads = all(transition.reads for transition in transitions)
         calls = [self._call(transition) for transition in transitions]
+        loads = self._loads.count
         replies = await self.connection.call_many(calls, retry=reads)
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # A fresh primary knows no scripts. Nothing that depended on the
             # first one that was missing can have taken effect: run it all again from there.
-            await self.load()
+            await self._load_again(loads)
             first = next(i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError))
             replies[first:] = await self.connection.call_many(calls[first:], retry=reads)
         return [
@@ -83,6 +99,13 @@ class Broker:
         for reply in await self.connection.call_many([("SCRIPT", "LOAD", text) for text in texts]):
             if isinstance(reply, RedisError):
                 raise _broken(reply)
+        self._loads.count += 1
+
+    async def _load_again(self, loads: int) -> None:
+        """Load, unless another did since there had been so many loads: thousands may want it."""
+        async with self._loads.lock:
+            if self._loads.count == loads:
+                await self.load()
 
     @cached_property
     def idle(self) -> int:

@@ -80,9 +80,10 @@ async def publish(
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),
     )
-    answer = None if steps else await broker.run(publishing)
-    if answer is None or answer.outcome is Outcome.APART:
+    if steps:
         answer = (await broker.run_all(*steps, publishing))[-1]
+    else:
+        answer = await broker.run(publishing)
     if answer.outcome is not Outcome.OK:
         if steps:  # what was put aside for this request is of no use to another
             staged_here = [step.content for step in steps]

@@ -29,6 +29,7 @@ from restms_cluster.link import (
     until_lost,
 )
 
+BYTES_A_MESSAGE = 2048  # beyond that, bytes are what weighs
 HEAVIEST = 1000  # what a group may weigh before it goes: a script must not stall Redis
 
 Head: TypeAlias = tuple[Argument, ...]
@@ -144,6 +145,7 @@ class Pipeline:
         a part for each. Raises as `request` does.
         """
         packed = pack_arguments(*call)  # what cannot be packed must not harm the others
+        weight += len(packed) // BYTES_A_MESSAGE
         group = self._groups.get(head)
         if group is None or group.weight + weight > HEAVIEST:
             group = _Group(head, self._groups)

@@ -28,8 +28,12 @@ LEAST_BYTES = 1024
 """Below this, compressing costs more than it saves."""
 
 PIECE_BYTES = 64 * 1024
-MEMBERS = 1000
-"""How many members or frames a body may have: each costs, however little is in it."""
+GROWS_FREELY, MOST_GROWTH = 1024 * 1024, 100
+"""Bytes that any body may become, and how many times its own a longer one may."""
+
+MEMBERS, BYTES_A_MEMBER = 1000, 64
+"""How many members or frames a body may have, and with how many bytes in each one it may
+have more: each costs, however little is in it."""
 
 _GZIP_WINDOW: Final = 31  # zlib's largest, with the header of gzip
 _ZSTD_WINDOW_LOG = 23  # 8 MiB: what RFC 9659 lets senders use
@@ -124,13 +128,18 @@ async def decoded(
     Raises TooLargeError where it is over the limit, BadRequestError where it is
     not what its coding says, and what the pieces raise.
     """
-    body, size = _Body(coding), 0
+    body, came, size = _Body(coding), 0, 0
     try:
         async for piece in pieces:
+            came += len(piece)
             for made in body.take(piece):
                 size += len(made)
                 if size > limit:
                     raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+                if size > max(GROWS_FREELY, MOST_GROWTH * came):
+                    raise TooLargeError(
+                        f"The body is more than {MOST_GROWTH} times as long without its coding."
+                    )
                 yield made
                 await trio.lowlevel.checkpoint()
         body.end()
@@ -150,6 +159,7 @@ class _Body:
         self._coding = coding
         self._member = coding.decompressor()
         self._members = 1
+        self._made = 0
 
     def take(self, piece: bytes) -> Iterator[bytes]:
         for at in range(0, len(piece), PIECE_BYTES):
@@ -160,6 +170,7 @@ class _Body:
                 made = self._decompressed(data)
                 data = self._member.unused_data if self._member.eof else b""
                 if made:
+                    self._made += len(made)
                     yield made
 
     def end(self) -> None:
@@ -174,8 +185,8 @@ class _Body:
 
     def _begin_another(self) -> None:
         self._members += 1
-        if self._members > MEMBERS:
-            raise BadRequestError(f"The body has more than {MEMBERS} members.")
+        if self._members > MEMBERS + self._made // BYTES_A_MEMBER:
+            raise BadRequestError("The body has too many members with next to nothing in them.")
         self._member = self._coding.decompressor()
 
 

@@ -51,7 +51,8 @@ def read_messages(data: bytes, limits: Limits) -> tuple[MessageDraft | Sealed, .
 
 def read_message(element: object, blob: bytes, limits: Limits) -> MessageDraft | Sealed:
     """Return the message that was decoded from that blob; raises as read_messages does."""
-    if type(element) is dict and blob[0] in _SMALL_MAPS:
+    # Of a message without an address all are told that it is empty.
+    if type(element) is dict and blob[0] in _SMALL_MAPS and "address" in element:
         for name, value in element.items():
             if name == "content":
                 if not _embedded(value, limits):
@@ -59,7 +60,7 @@ def read_message(element: object, blob: bytes, limits: Limits) -> MessageDraft |
             elif name not in _CARRIED or not _is_plain(value, name, limits):
                 break
         else:
-            return Sealed(element.get("address", ""), element.get("message_id", ""), blob)
+            return Sealed(element["address"], element.get("message_id", ""), blob)
     if not isinstance(element, dict):
         raise BadRequestError("In the document, message is not an element or a list of them.")
     return message_item(normalised(element), limits)
@@ -103,7 +104,7 @@ def _embedded(contents: object, limits: Limits) -> bool:
             size = len(value)
         else:
             return False
-        if size > limits.embed_bytes:
+        if size > limits.embed_bytes or size > limits.content_bytes:
             return False
     return True
 

@@ -78,4 +78,6 @@ class Answer:
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""
-        return type(self)(self.status, (*self.headers, *headers), self.body, self.stream)
+        return type(self)(
+            self.status, (*self.headers, *headers), self.body, self.stream, self.length
+        )

@@ -12,6 +12,7 @@ import trio
 
 from restms_cluster import messages
 from restms_cluster.errors import (
+    BadRequestError,
     DrainingError,
     ForbiddenError,
     FullError,
@@ -31,7 +32,7 @@ Drafting: TypeAlias = Callable[[Element, bytes], Draft | Sealed]
 
 BATCH_MESSAGES = 1000
 BATCH_BYTES = 1024 * 1024
-DIVISIBLE = (FullError, TooLargeError, NotFoundError, ForbiddenError)
+DIVISIBLE = (BadRequestError, FullError, TooLargeError, NotFoundError, ForbiddenError)
 """What is wrong with one message of a batch perhaps, and certainly routed none of it."""
 
 

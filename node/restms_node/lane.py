@@ -62,6 +62,8 @@ class Lane:
             await self._refuse(wire, problem(error))
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client has gone, or does not read, or we have closed
+        except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections
+            _log.exception("unexpected error on a connection, which is closed")
         finally:
             self.idle.pop(wire, None)
             if not goes_on:

@@ -7,7 +7,12 @@ sent: a slow reader slows its own stream, and has so much of it in memory and no
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from restms_cluster.errors import BadRequestError, NotFoundError, RestMSError, UnsupportedTypeError
+from restms_cluster.errors import (
+    BadRequestError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedTypeError,
+)
 from restms_cluster.inbox import Inbox
 from restms_cluster.names import Token
 from restms_cluster.readers import Pull
@@ -66,7 +71,7 @@ async def _pieces(tail: Tail, framing: Framing) -> AsyncGenerator[bytes, None]:
                     yield framing.beat
                 else:
                     yield b"".join([framing.frame(one) for one in found])
-    except RestMSError:
+    except (NotFoundError, UnavailableError):
         # The pipe is deleted, or the node goes down: whoever asks again is told.
         if framing.end:
             yield framing.end

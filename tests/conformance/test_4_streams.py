@@ -127,6 +127,16 @@ def test_what_comes_before_a_missing_content_is_routed(
     assert numbers(broker, pipe) == [1, 2, 3, 4, 5]
 
 
+def test_what_comes_before_a_message_that_the_feed_does_not_match_is_routed(
+    broker: Client, pipe: str
+) -> None:
+    feed = broker.create_feed(type="topic")
+    broker.join(pipe, feed, "#")
+    good, bad = message("a.b"), message(".".join("a" * 65))
+    answer = expect(stream(broker, feed, items([good, good, bad, good])), 400)
+    assert answer.headers["RestMS-Routed"] == "2"
+
+
 def test_without_the_feed_nothing_is_routed(broker: Client) -> None:
     answer = stream(broker, "/restms/feed/" + unique("none"), items(numbered(3)))
     assert expect(answer, 404).headers["RestMS-Routed"] == "0"

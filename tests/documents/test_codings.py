@@ -1,6 +1,7 @@
 """Content codings: what comes out is what went in, and never more than it may be."""
 
 import gzip
+import random
 import time
 import tracemalloc
 import zlib
@@ -12,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restms_cluster.errors import BadRequestError, RestMSError, TooLargeError
-from restms_node.codings import CODINGS, MEMBERS, PIECE_BYTES, decoded, decoded_whole, preferred
+from restms_node.codings import (
+    CODINGS,
+    GROWS_FREELY,
+    MEMBERS,
+    MOST_GROWTH,
+    PIECE_BYTES,
+    decoded,
+    decoded_whole,
+    preferred,
+)
 from restms_node.codings import zstd as zstandard
 
 LIMIT = 1 << 20
@@ -54,11 +64,22 @@ def test_what_went_in_comes_out_however_it_is_cut(name, members, data):
 
 @BOTH
 def test_a_long_body_comes_out_in_pieces(name):
-    data = bytes(range(256)) * 4000
-    assert out_of(name, [COMPRESS[name](data)]) == (data, None)
+    noise = random.Random(1)
+    data = b"".join(noise.randbytes(8) + bytes(range(100)) for _ in range(10_000))
+    assert out_of(name, [COMPRESS[name](data)], 2 * len(data)) == (data, None)
     compressed = COMPRESS[name](data * 3 + b"x")
     assert out_of(name, [compressed], 3 * len(data) + 1) == (data * 3 + b"x", None)
     assert out_of(name, [compressed], 3 * len(data))[1] is TooLargeError
+
+
+@BOTH
+def test_a_body_grows_only_so_much(name):
+    free = b"x" * GROWS_FREELY
+    assert out_of(name, [COMPRESS[name](free)]) == (free, None)
+    body = COMPRESS[name](free * 100)
+    found, error = out_of(name, [body], 200 * GROWS_FREELY)
+    assert error is TooLargeError
+    assert len(found) <= max(GROWS_FREELY, MOST_GROWTH * len(body))
 
 
 @BOTH

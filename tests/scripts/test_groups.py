@@ -1,6 +1,7 @@
 """A script that takes several calls does the same with them as if each had come alone."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,23 +16,25 @@ from restms_cluster.scripts import Grouped
 from restms_cluster.transitions import (
     ContentStage,
     DomainConfigure,
+    DomainDue,
     FeedCreate,
     MessageDelete,
     MessagePublish,
     MessageRead,
     PipeCreate,
 )
-from tests.leaks import LIBRARY, check_no_leaks, run, told
+from tests.leaks import BOUNDS, LIBRARY, check_no_leaks, run, told
 from tests.scripts.conftest import IDLE, PLAIN, Run, joining, listed, posting, secret
 from tests.servers import Server, start_server
 
 
-def group(client: "redis.Redis[bytes]", *calls: Grouped) -> list[list[Any]]:
-    """Make several calls of one script at once."""
+def group(client: "redis.Redis[bytes]", *calls: Grouped, large: int = 500) -> list[list[Any]]:
+    """Make several calls of one script at once; a message for more than `large` is a work."""
     first = calls[0]
     assert all(call.head() == first.head() for call in calls)
     arguments = [argument for call in calls for argument in call.call()]
-    replies = client.eval(LIBRARY.text(first.script()), *first.head(), *arguments)
+    text = re.sub(r"(?m)^local LARGE = \d+", f"local LARGE = {large}", LIBRARY.text(first.script()))
+    replies = client.eval(text, *first.head(), *arguments)
     return [told(call, [reply]) for call, reply in zip(calls, replies, strict=True)]
 
 
@@ -134,6 +137,30 @@ def test_messages_are_read_and_acknowledged_in_groups(
     assert [len(listed(do, name)) for name in (one, two)] == [1, 0]
 
 
+def test_what_a_refused_request_would_have_left_is_forgotten(
+    client: "redis.Redis[bytes]", do: Run, pipe: Callable[..., str]
+) -> None:
+    pipes = [pipe(letter) for letter in "abcd"]
+    for name in ("all", "others"):
+        do(FeedCreate("default", name, "fanout", "", "", "", "", 100))
+    for number, name in enumerate(pipes[:3]):
+        do(joining(name, f"{number:032x}", "all"))
+        do(joining(pipes[number + 1], f"{number:031x}f", "others"))
+    answers = group(
+        client,
+        posting("default", (f"p{pipes[3]}", "1", PLAIN)),
+        posting("all", ("", "2", PLAIN), ("", "3", PLAIN), ("", "4", PLAIN, secret("e"))),
+        posting("others", ("", "5", PLAIN)),
+        posting("default", (f"p{pipes[0]}", "6", PLAIN)),
+        large=2,
+    )
+    assert [answer[0] for answer in answers] == ["ok", "no_content", "ok", "ok"]
+    while do(DomainDue("default", "node", BOUNDS))[0] == "more":
+        pass
+    held = [[message_id for _, message_id in listed(do, name)] for name in pipes]
+    assert held == [["6"], ["5"], ["5"], ["1", "5"]]
+
+
 def test_what_breaks_in_one_call_does_not_break_the_others(
     client: "redis.Redis[bytes]", do: Run, pipe: Callable[..., str]
 ) -> None:
@@ -207,10 +234,10 @@ def seen(client: "redis.Redis[bytes]", domain: str) -> list[list[tuple[Any, ...]
     return found
 
 
-@given(REQUESTS)
+@given(REQUESTS, st.sampled_from([1, 500]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_group_does_what_its_calls_would_do_alone(
-    own_client: "redis.Redis[bytes]", requests: list[tuple[str, list[Any], int]]
+    own_client: "redis.Redis[bytes]", requests: list[tuple[str, list[Any], int]], large: int
 ) -> None:
     own_client.flushall()
     for domain in ("alone", "together"):
@@ -221,7 +248,11 @@ def test_a_group_does_what_its_calls_would_do_alone(
             once = f"a{key} b{len(messages)}" if key else ""
             yield replace(posting(feed, *messages, most=4, queue=4, once=once), domain=domain)
 
-    alone = [run(own_client, one) for one in posts("alone")]
-    assert group(own_client, *posts("together")) == alone
+    alone = [group(own_client, one, large=large)[0] for one in posts("alone")]
+    assert group(own_client, *posts("together"), large=large) == alone
+    assert seen(own_client, "together") == seen(own_client, "alone")
+    for domain in ("alone", "together"):  # also when the works are done
+        while run(own_client, DomainDue(domain, "node", BOUNDS))[0] == "more":
+            pass
     assert seen(own_client, "together") == seen(own_client, "alone")
     check_no_leaks(own_client, "alone", "together")
