@@ -231,7 +231,8 @@ do
   local function request_commit(source, request, nonce)
     contents_claim(request.claimed)
     for m, plan in ipairs(request.plans) do
-      local name = nonce .. '-' .. m
+      -- Delayed messages that are due at the same time go by their names.
+      local name = nonce .. string.format('-%05d', m)
       if plan.run then
         run_commit(plan)
       elseif plan.delayed then

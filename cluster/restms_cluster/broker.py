@@ -125,8 +125,8 @@ class Broker:
         )
 
     def nonce(self) -> str:
-        """Return what no call of any node was given before."""
-        return f"{self.node}{next(self._count):x}"
+        """Return what no call of any node was given before; it grows."""
+        return f"{self.node}{next(self._count):012x}"
 
     def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
         digest = self.library.digest(transition.script())

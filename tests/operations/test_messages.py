@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+import trio
 
 from restms_cluster import contents, feeds, joins, messages, pipes, readers
 from restms_cluster.broker import Broker
@@ -14,6 +15,7 @@ from restms_cluster.errors import (
 )
 from restms_cluster.model import Condition, Draft, Embedded, Header, Message, Packed, Staged, Stored
 from restms_cluster.names import DEFAULT, FeedName, Token
+from restms_cluster.transitions import TRANSITIONS
 from tests.operations.conftest import Joined, bytes_of, stage
 
 FEED = FeedName(DEFAULT, DEFAULT)
@@ -59,6 +61,33 @@ async def test_a_wiped_script_cache_is_no_obstacle(
     assert (await read(broker, pipe.message(1))).contents == (
         Stored(pipe.message(1).part(1), "a/b", 100_000),
     )
+
+
+async def test_one_load_of_the_scripts_serves_all_who_miss_them(
+    broker: Broker, client: "redis.Redis[bytes]"
+) -> None:
+    pipe = await new_pipe(broker)
+    client.script_flush()
+    client.config_resetstat()
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(pipes.read, broker, pipe)  # each a call of its own
+            nursery.start_soon(readers.read, broker, pipe.message(1))
+    loads = client.info("commandstats")["cmdstat_script|load"]["calls"]
+    assert loads == len(TRANSITIONS)
+
+
+async def test_readers_of_large_messages_do_not_get_them_all_in_one_answer(
+    broker: Broker, client: "redis.Redis[bytes]"
+) -> None:
+    pipe = await new_pipe(broker)
+    headers = tuple(Header(f"h{number}", "x" * 4000) for number in range(250))  # 1 MB
+    await messages.publish(broker, FEED, [Draft({"address": str(pipe)}, headers)])
+    client.config_resetstat()
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(read, broker, pipe.message(1))
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] > 5
 
 
 async def test_staged_contents_come_back_as_they_were(broker: Broker, other: Broker) -> None:

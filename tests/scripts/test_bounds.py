@@ -144,6 +144,29 @@ def test_a_request_is_matched_within_a_bound_of_its_own(
     assert do(posting("news", *messages[:100]))[0] == "ok"
 
 
+def test_delayed_messages_are_not_lost_because_others_were_dear(
+    do: Run,
+    feed: Feeds,
+    pipes: Pipes,
+    client: Client,
+) -> None:
+    feed("news", "topic")
+    (pipe,) = pipes(1)
+    for n, words in enumerate(itertools.product("a*", repeat=7)):
+        do(joining(pipe, number(n, "b"), "news", ".".join(words)))
+    do(joining(pipe, number(0, "c"), "news", "#.end"))
+    # Each asks for a few hundred nodes, all together for more than a call may.
+    for first in range(0, 1000, 100):
+        messages = [
+            (f"a.a.a.a.a.a.a.{first + n}.end", str(first + n), b"m", "", "", "- 0 +1")
+            for n in range(100)
+        ]
+        assert do(posting("news", *messages, queue=2000))[0] == "ok"
+    while client.exists("restms:{default}:delayed"):
+        do(DomainDue("default", "node", "2000 2000 5"))
+    assert sorted(held(do, pipe), key=int) == [str(n) for n in range(1000)]
+
+
 def test_a_delayed_message_that_cannot_be_matched_is_a_dead_letter(
     do: Run,
     feed: Feeds,

@@ -193,6 +193,18 @@ def test_a_delayed_message_is_routed_when_its_time_has_come(
     assert held(do, pipe) == ["past", "now", "late"]
 
 
+def test_delayed_messages_that_are_due_together_keep_their_order(
+    do: Run, feed: Make, reader: Make, later: Callable[[int], None]
+) -> None:
+    feed("news")
+    pipe = reader("a", "news")
+    names = [str(number) for number in range(30)]
+    do(posting("news", *[delayed(name, "+50") for name in names]))
+    later(200)
+    due(do)
+    assert held(do, pipe) == names
+
+
 def test_a_delayed_message_s_life_begins_when_it_is_routed(
     do: Run, feed: Make, reader: Make, later: Callable[[int], None]
 ) -> None:
