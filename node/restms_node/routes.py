@@ -4,7 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from restms_cluster.errors import ForbiddenError, RestMSError
+from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError
 from restms_cluster.names import FeedName, Kind, Token
 from restms_node import (
     resources_content,
@@ -109,6 +109,9 @@ async def dispatch(node: Node, request: Request) -> Answer:
         if handler is None:
             refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
             return problem(refusal).having(("Allow", allowed(table)))
+        if request.query and request.method in ("PUT", "DELETE"):
+            # Who deletes {pipe}?messages=2 does not mean the pipe.
+            raise BadRequestError(f"{request.method} takes no query; nothing was changed.")
         return await handler(node, request, target)
     except RestMSError as error:
         return problem(error)

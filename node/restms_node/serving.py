@@ -4,6 +4,7 @@ Hypercorn's own loop (hypercorn.trio.run) gives every connection to its
 TCPServer; this is the same loop, but asks the lane first.
 """
 
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -17,6 +18,8 @@ from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
 from restms_node.lane import Lane
 from restms_node.node import Node
+
+_log = logging.getLogger("restms.serving")
 
 
 async def serve_connections(
@@ -44,7 +47,12 @@ async def serve_connections(
                     # It takes any stream, though it names one only.
                     any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
                     own_state = ConnectionState(state.copy())
-                    await TCPServer(app, config, context, own_state, any_stream)
+                    try:
+                        await TCPServer(app, config, context, own_state, any_stream)
+                    # Hypercorn does not catch what bad HTTP/2 does to it; it must not end others.
+                    except* Exception as errors:  # noqa: BLE001
+                        _log.warning("a connection was closed: %s", _first(errors))
+                        await trio.aclose_forcefully(goes_on)
 
             try:
                 async with trio.open_nursery() as accepting:
@@ -61,6 +69,13 @@ async def serve_connections(
                 connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         await lifespan.wait_for_shutdown()
         application.cancel_scope.cancel()
+
+
+def _first(errors: BaseException) -> str:
+    """Return what is at the bottom of a group of errors, in a few words."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return f"{type(errors).__name__}: {errors}"[:200]
 
 
 async def _accept(

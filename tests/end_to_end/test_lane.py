@@ -2,9 +2,11 @@
 
 import http.client
 import re
+import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.end_to_end.conftest import XML, Client, name
@@ -92,3 +94,37 @@ def test_a_connection_goes_over_to_hypercorn_and_stays_there(
     assert ask(connection, "POST", "/restms/feed/default", publish)[0] == 200
     assert b'type="a/b"' in ask(connection, "GET", f"/restms/resource/{pipe}-2")[2]
     assert connection.sock is socket
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+PRIORITY = b"\0\0\5\2\0" + b"%s" + b"\0\0\0\0\20"
+
+
+def upgrade(settings: str) -> bytes:
+    return (
+        "GET /restms/domain/default HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        f"Upgrade: h2c\r\nHTTP2-Settings: {settings}\r\n\r\n"
+    ).encode()
+
+
+@pytest.mark.parametrize("lane", ["on", "off"])
+def test_bad_http_2_ends_its_connection_and_no_other(lane: str) -> None:
+    priorities = b"".join(PRIORITY % (2 * n + 1).to_bytes(4) for n in range(1500))
+    with Cluster(1, "--lane", lane) as cluster, httpx.Client(base_url=cluster.urls[0]) as client:
+        host, port = cluster.urls[0].removeprefix("http://").split(":")
+        for bad in (upgrade("AA"), upgrade("x"), upgrade("AAAA"), PREFACE + priorities):
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                connection.sendall(bad)
+                while connection.recv(65536):  # until it is closed
+                    pass
+            assert client.get("/restms/domain/default").status_code == 200
+        assert cluster.nodes[0].terminate() == 0
+        assert "a connection was closed" in cluster.nodes[0].log()
+        assert "Traceback" not in cluster.nodes[0].log()
+
+
+def test_a_query_does_not_make_a_delete_mean_more(client: Client) -> None:
+    pipe = client.new_pipe()
+    for uri in (f"{pipe}?messages=2", f"{pipe}-1?messages=2"):
+        assert client.send("DELETE", uri).status_code == 400
+    assert client.send("GET", pipe).status_code == 200
