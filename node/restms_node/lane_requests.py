@@ -170,6 +170,16 @@ class _Lines:
         self.found[key] = f"{self.found[key]}, {text}" if key in self.found else text
 
 
+def _check_websocket(headers: Mapping[str, str]) -> None:
+    """Refuse a WebSocket that cannot be opened (RFC 6455 4.2.1); Hypercorn would not let it go."""
+    if headers.get("upgrade", "").lower() != "websocket":
+        return
+    if headers.get("sec-websocket-version") != "13" or not headers.get("sec-websocket-key"):
+        raise BadRequestError(
+            "A WebSocket is opened with a Sec-WebSocket-Key and Sec-WebSocket-Version: 13."
+        )
+
+
 def _headers(data: bytes) -> Mapping[str, str] | None:
     """Return the headers that these lines hold; None where the client wants another protocol.
 
@@ -181,6 +191,7 @@ def _headers(data: bytes) -> Mapping[str, str] | None:
     try:
         HttpRequestParser(lines).feed_data(_ANY_LINE + data)
     except HttpParserUpgrade:
+        _check_websocket(lines.found)
         return None
     except HttpParserError:
         raise _not_http() from None

@@ -273,7 +273,7 @@ ELSEWHERE = [
     head("PUT", "/restms/feed/default", "Content-Length: 2") + b"ab",
     head("POST", "/restms/feed/default", XML, "Transfer-Encoding: chunked") + b"0\r\n\r\n",
     head("POST", "/restms/feed/default", XML, "Expect: 100-continue", "Content-Length: 5"),
-    head("GET", "/restms/resource/p" + "0" * 32, "Upgrade: websocket", "Connection: upgrade"),
+    head("GET", "/restms/resource/p" + "0" * 32, "Upgrade: other", "Connection: upgrade"),
     post("x", "Origin: http://page.example"),
     get("p0"),
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -95,7 +95,7 @@ ELSEWHERE = [
     get(target=f"{MESSAGE}-1"),
     get(target=f"/restms/resource/{PIPE}"),
     get("Content-Length: 5"),
-    get("Upgrade: websocket", "Connection: upgrade"),
+    get("Upgrade: other", "Connection: upgrade"),
     get("Connection: keep-alive, te"),
     get("TE: trailers"),
     get(host="Host:"),
@@ -211,3 +211,18 @@ def test_any_bytes_are_read_refused_or_given_away(data: bytes) -> None:
     for step in (heads.may_begin, heads.read):
         with suppress(BadRequestError):
             step(data)
+
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: WebSocket")
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def test_a_websocket_goes_over_to_hypercorn() -> None:
+    pipe = f"/restms/resource/{PIPE}"
+    assert heads.read(get(*UPGRADE, KEY, "Sec-WebSocket-Version: 13", target=pipe)) is None
+
+
+@pytest.mark.parametrize("more", [(), (KEY,), (KEY, "Sec-WebSocket-Version: 8")], ids=repr)
+def test_a_websocket_that_cannot_be_opened_is_refused(more: tuple[str, ...]) -> None:
+    with pytest.raises(BadRequestError, match="WebSocket"):
+        heads.read(get(*UPGRADE, *more, target=f"/restms/resource/{PIPE}"))
