@@ -92,8 +92,9 @@ async def _renew_when_told(
     with trio.open_signal_receiver(signal.SIGUSR1) as signals:
         task_status.started()
         async for _ in signals:
-            for worker in workers:
+            for number, worker in enumerate(workers, start=1):
                 await worker.renew()
+                _log.info("worker %d of %d was renewed", number, len(workers))
 
 
 class _Worker:
