@@ -125,7 +125,7 @@ do
       return nil
     end
     state.room = state.room - count
-    return { count = 1, full = 0, run = true, state = state, first = first, last = last, takers = {} }
+    return { count = 1, full = 0, run = true, state = state, first = first, last = last }
   end
 
   local function run_commit(plan)
