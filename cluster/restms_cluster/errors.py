@@ -29,6 +29,20 @@ class BadRequestError(RestMSError):
     word = "bad_request"
 
 
+class UnauthorizedError(RestMSError):
+    """The request needs credentials, or has wrong ones; `challenges` are those that would do.
+
+    Each is a value of WWW-Authenticate (RFC 9110 11.6.1).
+    """
+
+    status = 401
+    word = "unauthorized"
+
+    def __init__(self, text: str, challenges: tuple[str, ...]) -> None:
+        super().__init__(text)
+        self.challenges = challenges
+
+
 class ForbiddenError(RestMSError):
     """The method or action is not allowed on this resource."""
 
@@ -73,6 +87,13 @@ class UnsupportedCodingError(RestMSError):
     def __init__(self, text: str, known: tuple[str, ...]) -> None:
         super().__init__(text)
         self.known = known
+
+
+class TooManyRequestsError(RestMSError):
+    """A client asks more often than it may; `retry_after` says when it may again."""
+
+    status = 429
+    word = "too_many_requests"
 
 
 class UnsupportedTypeError(RestMSError):

@@ -14,6 +14,7 @@ import trio
 from restms_cluster.model import Condition
 from restms_node.conditions import condition
 from restms_node.negotiation import Prefer, parse_prefer
+from restms_node.principals import ANONYMOUS, Principal
 from restms_node.uris import Uris
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -46,6 +47,7 @@ class Request:
     body: bytes = b""
     stream: AsyncIterator[bytes] | None = None
     watched: Watched = nullcontext
+    principal: Principal = ANONYMOUS
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""

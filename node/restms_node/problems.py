@@ -1,6 +1,6 @@
 """Errors as a client sees them: a status and one plain sentence (RestTL)."""
 
-from restms_cluster.errors import RestMSError, UnsupportedCodingError
+from restms_cluster.errors import RestMSError, UnauthorizedError, UnsupportedCodingError
 from restms_node.exchange import NO_STORE, Answer
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
@@ -17,6 +17,8 @@ def problem(error: RestMSError) -> Answer:
     if isinstance(error, UnsupportedCodingError):
         accepted = ", ".join(error.known) or "identity"
         answer = answer.having(("Accept-Encoding", accepted))
+    if isinstance(error, UnauthorizedError):
+        answer = answer.having(*(("WWW-Authenticate", value) for value in error.challenges))
     if error.retry_after is not None:
         answer = answer.having(("Retry-After", str(error.retry_after)))
     return answer
