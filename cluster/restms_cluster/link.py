@@ -154,6 +154,14 @@ class Link:
                 raise LostError("Redis sent what is not its protocol.") from error
         return replies
 
+    async def ask(self, *commands: tuple[Argument, ...]) -> list[Answer]:
+        """Run commands while nobody else uses the link; return their answers. Raises LostError."""
+        await self.send(b"".join([pack(*command) for command in commands]))
+        answers: list[Answer] = []
+        while len(answers) < len(commands):
+            answers += await self.receive()
+        return answers
+
     def post(self, data: bytes | Late) -> None:
         """Leave packed commands to `write_posted`, which sends all that has gathered."""
         self._posted.append(data)

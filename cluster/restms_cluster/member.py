@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, sweep
+from restms_cluster import domains, due, epochs, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.connection import Connection, check_server
@@ -46,12 +46,18 @@ async def run(
     """
     profiles = load_profiles() if profiles is None else profiles
     node = secrets.token_hex(8)
-    connection = Connection(address, timeout=timeout_seconds)
+    library = Library(profile.lua for profile in profiles)
+    names = [domain.name for domain in configured]
+    connection = Connection(
+        address,
+        timeout=timeout_seconds,
+        enter=lambda link: epochs.enter(link, names, library),
+    )
     notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))
     broker = Broker(
         connection=connection,
         notifications=notifications,
-        library=Library(profile.lua for profile in profiles),
+        library=library,
         profiles=profiles,
         domains={domain.name: domain for domain in configured},
         limits=limits,
@@ -119,6 +125,9 @@ async def _check(broker: Broker) -> None:
     while True:
         await trio.sleep(CHECK_SECONDS)
         try:
+            # A primary may have been a replica for a while, and this node's link have outlived it.
+            if await epochs.enter(broker.connection, broker.domains, broker.library):
+                broker.notifications.wake_all()
             await _request_hints(broker)
             arrived = await ready(broker)
         except RestMSError as error:
