@@ -104,10 +104,6 @@ class Connection:
             replies.append(answer)
         return replies
 
-    async def ask(self, *commands: tuple[Argument, ...]) -> list[Reply | ResponseError]:
-        """Run commands as `call_many` does, once."""
-        return await self.call_many(commands)
-
     async def call_grouped(
         self, head: Head, call: Sequence[Argument], weight: int, *, retry: bool = False
     ) -> Reply | ResponseError:

@@ -21,13 +21,13 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from redis.exceptions import ResponseError
 
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.keys import domain_key
-from restms_cluster.link import Answer, Argument, DemotedError
+from restms_cluster.link import Argument, DemotedError, Reply
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import DomainEnter
 
@@ -38,10 +38,15 @@ _log = logging.getLogger("restms.epochs")
 
 
 class Server(Protocol):
-    """A link or a connection to a server."""
+    """What commands can be run on: a connection, or a link before it is one's."""
 
-    async def ask(self, *commands: tuple[Argument, ...]) -> Sequence[Answer]:
-        """Run commands in one round trip; return their answers."""
+    async def call_many(
+        self, commands: Sequence[Sequence[Argument]]
+    ) -> Sequence[Reply | ResponseError]:
+        """Run commands in one round trip; return their replies and error replies.
+
+        Raises StateUnavailableError when the server cannot serve now.
+        """
         ...
 
 
@@ -51,21 +56,27 @@ async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
     Returns whether one did. It comes before any other call of the domains on a new link. Raises
     StateUnavailableError when the server cannot be used now, DemotedError when it is a replica.
     """
-    moved = False
+    names = list(domains)
     run = await run_of(link)
     rested = await _rested_before(link, run) if run else ""
-    for domain in domains:
-        own = run or await _marked_run(link, domain)
-        entering = DomainEnter(domain, own, rested)
-        text = library.text(entering.script())
-        reply: Any = _said(await link.ask(("EVAL", text, *entering.arguments())))[0]
-        if reply[1]:
-            moved = True
-            _log.warning(
-                "The server of the domain %s has changed: message numbers go on from a new floor.",
-                domain,
-            )
-    return moved
+    entering = [
+        DomainEnter(name, run or await _marked_run(link, name), rested).arguments()
+        for name in names
+    ]
+    text = library.text(DomainEnter.script())
+    replies = await _asked(link, *(("EVAL", text, *arguments) for arguments in entering))
+    moved = [
+        name
+        for name, reply in zip(names, replies, strict=True)
+        if isinstance(reply, list) and reply[1]
+    ]
+    if moved:
+        _log.warning(
+            "Redis has changed and may have lost messages: their numbers go on from higher ones "
+            "(in the domains: %s).",
+            ", ".join(moved),
+        )
+    return bool(moved)
 
 
 async def rest(link: Server, word: str) -> None:
@@ -74,17 +85,17 @@ async def rest(link: Server, word: str) -> None:
     What it keeps, it keeps in order: if it has this, it has all. `word` stands outside of its
     data until it starts again, so that this is not believed of a copy of those.
     """
-    _said(await link.ask(("SET", RESTED, f"{await run_of(link)} {word}")))
+    await _asked(link, ("SET", RESTED, f"{await run_of(link)} {word}"))
 
 
 async def begin(link: Server, word: str) -> None:
     """Tell nodes that the embedded server goes on from a run that ended in order, if it does."""
-    (kept,) = _said(await link.ask(("GET", RESTED)))
+    (kept,) = await _asked(link, ("GET", RESTED))
     before, _, same = kept.decode().partition(" ") if isinstance(kept, bytes) else ("", "", "")
     if word and word == same:
-        _said(await link.ask(("SET", RESTED, f"{before} {await run_of(link)}")))
+        await _asked(link, ("SET", RESTED, f"{before} {await run_of(link)}"))
     else:
-        _said(await link.ask(("DEL", RESTED)))
+        await _asked(link, ("DEL", RESTED))
 
 
 async def run_of(link: Server) -> str:
@@ -93,7 +104,8 @@ async def run_of(link: Server) -> str:
     Raises DemotedError when it is a replica.
     """
     process, history = (
-        _facts(answer) for answer in await link.ask(("INFO", "server"), ("INFO", "replication"))
+        _facts(answer)
+        for answer in await link.call_many([("INFO", "server"), ("INFO", "replication")])
     )
     if history.get("role") == "slave":
         raise DemotedError("Redis is a read-only replica.")
@@ -104,7 +116,7 @@ async def run_of(link: Server) -> str:
 
 async def _rested_before(link: Server, run: str) -> str:
     """Return the run that ended in order, with all its writes, before this one; or nothing."""
-    (answer,) = await link.ask(("GET", RESTED))
+    (answer,) = await link.call_many([("GET", RESTED)])
     before, _, now = answer.decode().partition(" ") if isinstance(answer, bytes) else ("", "", "")
     return before if now == run else ""
 
@@ -115,14 +127,14 @@ async def _marked_run(link: Server, domain: str) -> str:
     It is marked by a script that is loaded and does nothing: scripts are neither kept over a
     restart nor given to replicas, so it is there as long as the process is the same.
     """
-    (known,) = _said(await link.ask(("HGET", domain_key(domain), "run")))
+    (known,) = await _asked(link, ("HGET", domain_key(domain), "run"))
     if isinstance(known, bytes):
         digest = hashlib.sha1(_mark(known.decode()), usedforsecurity=False).hexdigest()
-        (there,) = _said(await link.ask(("SCRIPT", "EXISTS", digest)))
+        (there,) = await _asked(link, ("SCRIPT", "EXISTS", digest))
         if there == [1]:
             return known.decode()
     run = secrets.token_hex(20)
-    _said(await link.ask(("SCRIPT", "LOAD", _mark(run))))
+    await _asked(link, ("SCRIPT", "LOAD", _mark(run)))
     return run
 
 
@@ -130,21 +142,19 @@ def _mark(run: str) -> bytes:
     return f"return '{run}'".encode()
 
 
-def _facts(answer: Answer) -> dict[str, str]:
+def _facts(answer: Reply | ResponseError) -> dict[str, str]:
     """Read what INFO says; nothing where it says nothing."""
-    if isinstance(answer, StateUnavailableError):
-        raise answer
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else ""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value for name, _, value in pairs}
 
 
-def _said(answers: Sequence[Answer]) -> Sequence[Answer]:
-    for answer in answers:
-        if isinstance(answer, StateUnavailableError):
-            raise answer
-        if isinstance(answer, ResponseError):
+async def _asked(link: Server, *commands: Sequence[Argument]) -> list[Reply]:
+    replies: list[Reply] = []
+    for reply in await link.call_many(commands):
+        if isinstance(reply, ResponseError):
             raise StateUnavailableError(
-                f"Redis (7.0 or newer, or any Valkey, is needed) refuses to be entered: {answer}"
+                f"Redis (7.0 or newer, or any Valkey, is needed) refuses to be entered: {reply}"
             )
-    return answers
+        replies.append(reply)
+    return replies

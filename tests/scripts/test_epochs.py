@@ -130,9 +130,9 @@ def test_a_reader_who_had_what_was_lost_goes_on_with_what_comes(
 
     assert after(5) == ["next", b"%d" % (coming(do, a) - 1), 0]
     do(posting("news", ("", "", b"new")))
-    assert [blob for blob in after(5)[2][1::2]] == [b"new"]
+    assert list(after(5)[2][1::2]) == [b"new"]
     # What nobody can have had is no place to go on from.
-    assert [blob for blob in after(coming(do, a))[2][1::2]] == [b"kept", b"new"]
+    assert list(after(coming(do, a))[2][1::2]) == [b"kept", b"new"]
 
 
 def test_a_lost_message_can_be_acknowledged_with_all_before_it(
