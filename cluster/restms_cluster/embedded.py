@@ -20,6 +20,7 @@ from restms_cluster import epochs
 from restms_cluster.address import Address
 from restms_cluster.data_directory import DataDirectory, ask
 from restms_cluster.errors import StartError, StateUnavailableError
+from restms_cluster.levels import Durability, Level
 from restms_cluster.link import Link
 
 START_SECONDS = 20.0  # until it answers at all
@@ -36,7 +37,6 @@ OPTIONS = (
     *("--unixsocketperm", "700"),
     *("--daemonize", "no"),
     *("--appendonly", "yes"),
-    *("--appendfsync", "everysec"),
     *("--save", ""),
     *("--maxmemory-policy", "noeviction"),
     *("--notify-keyspace-events", "Kt"),
@@ -51,29 +51,37 @@ _log = logging.getLogger("restms.embedded")
 class EmbeddedServer:
     """A server with its data in `directory`. It runs as long as `run` does."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, durability: Durability | None = None) -> None:
+        """`durability` is what is promised of it. Raises StartError for what it cannot keep."""
         self._path = directory.absolute()
+        self._durability = durability or Durability()
 
     async def run(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the server, report its URL, and start it again whenever it dies; then stop it.
 
         Raises StartError when it cannot be started to begin with.
         """
+        if self._durability.wants(Level.REPLICAS):
+            raise StartError(
+                "The embedded server has no replicas; name a Redis that has (--redis)."
+            )
+        fsync = "always" if self._durability.wants(Level.DISK) else "everysec"
         binary = find_binary()
         with DataDirectory.owned(self._path) as directory:
             await directory.end_orphan()
             with directory.socket() as socket:
-                await _Supervisor(binary, directory, socket).run(task_status)
+                await _Supervisor(binary, directory, socket, fsync).run(task_status)
 
 
 class _Supervisor:
-    def __init__(self, binary: Path, directory: DataDirectory, socket: Path) -> None:
+    def __init__(self, binary: Path, directory: DataDirectory, socket: Path, fsync: str) -> None:
         self._directory = directory
         self._socket = socket
         self._url = f"unix://{quote(str(socket))}?db=0"
         self._command = [
             str(binary),
             *OPTIONS,
+            *("--appendfsync", fsync),
             *("--unixsocket", str(socket)),
             *("--dir", str(directory.path)),
             *("--logfile", str(directory.log)),

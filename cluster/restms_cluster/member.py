@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 from redis.exceptions import ResponseError
@@ -12,7 +12,10 @@ from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import BrokenStateError, RestMSError, StartError
-from restms_cluster.keys import probe_key
+from restms_cluster.keeper import Keeper
+from restms_cluster.keys import probe_key, written_key
+from restms_cluster.levels import Disk, Durability, Level
+from restms_cluster.link import Link
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import DEFAULT
 from restms_cluster.notifications import Mode, Notifications
@@ -33,6 +36,7 @@ async def run(
     *,
     sweep_seconds: float,
     timeout_seconds: float,
+    durability: Durability | None = None,
     profiles: tuple[Profile, ...] | None = None,
     task_status: trio.TaskStatus[Broker] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -48,11 +52,16 @@ async def run(
     node = secrets.token_hex(8)
     library = Library(profile.lua for profile in profiles)
     names = [domain.name for domain in configured]
-    connection = Connection(
-        address,
-        timeout=timeout_seconds,
-        enter=lambda link: epochs.enter(link, names, library),
-    )
+    durability = durability or Durability()
+    disk = Disk()
+
+    async def enter(link: Link) -> None:
+        await epochs.enter(link, names, library)
+        if durability.wants(Level.DISK):
+            await disk.look(link)
+
+    connection = Connection(address, timeout=timeout_seconds, enter=enter)
+    keeper = _keeper(address, durability, timeout_seconds, enter)
     notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))
     broker = Broker(
         connection=connection,
@@ -62,10 +71,17 @@ async def run(
         domains={domain.name: domain for domain in configured},
         limits=limits,
         node=node,
+        durability=durability,
+        disk=disk,
+        keeper=keeper,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(connection.run)
         await check_server(connection)
+        if durability.wants(Level.DISK):
+            disk.check_start()
+        if keeper is not None:
+            await nursery.start(keeper.run)
         await nursery.start(notifications.run)
         try:
             await _warn_of_loss(connection)
@@ -81,6 +97,20 @@ async def run(
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
             nursery.start_soon(due.run, broker, domain.name)
         task_status.started(broker)
+
+
+def _keeper(
+    address: Address,
+    durability: Durability,
+    timeout_seconds: float,
+    enter: Callable[[Link], Awaitable[None]],
+) -> Keeper | None:
+    if not durability.wants(Level.REPLICAS):
+        return None
+    seconds = durability.replica_seconds
+    connection = Connection(address, timeout=timeout_seconds + seconds, enter=enter)
+    written = written_key(DEFAULT)
+    return Keeper(connection, written, replicas=durability.replicas, seconds=seconds)
 
 
 async def establish(broker: Broker) -> None:
