@@ -104,6 +104,7 @@ def start_replica(directory: Path, primary: Server) -> Server:
     """Start a replica of a server that listens on TCP; return it once it has all that was there."""
     replica = Server(directory, tcp=True)
     with replica.client() as client, primary.client() as asked:
+        asked.config_set("repl-diskless-sync-delay", 0)  # or it waits for more replicas
         client.replicaof("127.0.0.1", str(primary.port))
         deadline = time.monotonic() + START_SECONDS
         while not asked.wait(1, 1000):

@@ -57,7 +57,7 @@ async def run(
     node = secrets.token_hex(8)
 
     durability = durability or Durability()
-    if durability.replica_seconds >= timeout_seconds:
+    if durability.wants(Level.REPLICAS) and durability.replica_seconds >= timeout_seconds:
         raise StartError("Replicas must have less time than Redis has to answer.")
     library = Library((profile.lua for profile in profiles), guarded=isinstance(topology, Seeds))
 
