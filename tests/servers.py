@@ -18,7 +18,9 @@ START_SECONDS = 10.0
 class Server:
     """One server process. `url` stays the same when it is started again."""
 
-    def __init__(self, directory: Path, *extra: str, tcp: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+    ) -> None:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
         socket_path = self._sockets / "redis.sock"
@@ -26,7 +28,7 @@ class Server:
         self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
         self.log = directory / "server.log"
         self._command = [
-            str(find_binary()),
+            str(binary or find_binary()),
             *("--port", str(port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(socket_path), "--dir", str(directory), "--save", ""),
             *extra,
@@ -95,9 +97,11 @@ class Server:
                 return False
 
 
-def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
+def start_server(
+    directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+) -> Server:
     """Start a server with its data in `directory`; `extra` are further command line options."""
-    return Server(directory, *extra, tcp=tcp)
+    return Server(directory, *extra, tcp=tcp, binary=binary)
 
 
 def start_replica(directory: Path, primary: Server) -> Server:
