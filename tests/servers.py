@@ -104,12 +104,15 @@ def start_server(
     return Server(directory, *extra, tcp=tcp, binary=binary)
 
 
-def start_replica(directory: Path, primary: Server) -> Server:
-    """Start a replica of a server that listens on TCP; return it once it has all that was there."""
+def start_replica(directory: Path, primary: Server, port: int = 0) -> Server:
+    """Start a replica of a server that listens on TCP; return it once it has all that was there.
+
+    It finds the primary behind another port, if one is given.
+    """
     replica = Server(directory, tcp=True)
     with replica.client() as client, primary.client() as asked:
         asked.config_set("repl-diskless-sync-delay", 0)  # or it waits for more replicas
-        client.replicaof("127.0.0.1", str(primary.port))
+        client.replicaof("127.0.0.1", str(port or primary.port))
         deadline = time.monotonic() + START_SECONDS
         while not asked.wait(1, 1000):
             if time.monotonic() > deadline:
