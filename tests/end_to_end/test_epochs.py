@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.clusters import RedisCluster
 from tests.conformance.streaming import SSE
 from tests.end_to_end.conftest import Client, name, parked, text, until
 from tests.nodes import Cluster, Node
@@ -185,3 +186,22 @@ def test_nodes_that_come_to_the_new_primary_one_by_one_agree(
         until(lambda: client.send("GET", "/readyz", node=1).status_code == 200)
         client.publish(name(pipe), "new", node=1)
         assert text(client.send("GET", following, node=0)) == "new"
+
+
+def test_a_failover_in_a_redis_cluster_is_one_of_those(client_of: Clients) -> None:
+    with RedisCluster() as redis, Cluster(2, "--reread-seconds", "60", redis=redis) as cluster:
+        client = client_of(cluster)
+        pipe = client.new_pipe()
+        client.publish(name(pipe), "kept")
+        with redis.client() as asked:
+            asked.set("restms:{default}:written", "", px=60_000)
+            assert asked.wait(1, 10_000) == 1
+        wait = client.later("GET", f"{pipe}-2", node=0)
+        redis.primary("default").kill()
+        redis.until_served("default")
+        assert wait.result(20).status_code == 404
+        until(lambda: client.send("GET", f"{pipe}-1").status_code == 200)
+        following = asynclet(client, pipe)
+        client.publish(name(pipe), "new")
+        assert text(client.send("GET", following)) == "new"
+        assert client.send("GET", f"{pipe}-2").status_code == 404
