@@ -88,9 +88,9 @@ def publish_at_last(client: Client, domain: str, pipe: str, text: str, seconds: 
     assert answer.status_code == 200, answer.text
 
 
-def uris(client: Client, pipe: str) -> list[str]:
+def uris(client: Client, pipe: str, node: int | None = None) -> list[str]:
     """The URIs of the messages that a pipe lists, and at last that of the next one."""
-    return re.findall(r'href="([^"]*-\d+)"', client.send("GET", pipe).text)
+    return re.findall(r'href="([^"]*-\d+)"', client.send("GET", pipe, node=node).text)
 
 
 def check_told(client: Client, wait: "Future[httpx.Response]", pipe: str, message: str) -> None:
