@@ -11,7 +11,7 @@ from hiredis import Reader
 
 from restms_cluster import informants
 from restms_cluster.address import Address
-from restms_cluster.errors import StartError, StateUnavailableError
+from restms_cluster.errors import StateUnavailableError
 from restms_cluster.locators import Locator, make_locator
 from restms_cluster.topology import Seeds, Sentinels
 from tests.clusters import domains_apart, slot
@@ -111,6 +111,25 @@ async def test_the_sentinel_that_knows_the_latest_failover_is_believed(
     assert found == {ONE: Address("127.0.0.1", 2222, db=2, password="secret", primary=True)}
 
 
+async def test_a_node_does_not_go_back_while_those_who_know_do_not_answer(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(informants, "LATE_SECONDS", 0.1)
+    (_, first), (knows, second) = [
+        await play(nursery, sentinel(port, epoch)) for port, epoch in ((1111, 1), (2222, 2))
+    ]
+    async with asking(watching([first, second]), ONE) as locator:
+        while (await locator.locate())[ONE].port != 2222:
+            pass  # on a busy machine, the other's answer may be late
+        knows.hangs = True
+        assert (await locator.locate())[ONE].port == 2222
+        # All of them together may begin anew.
+        knows.hangs = False
+        knows.answers = sentinel(1111, 1)
+        while (await locator.locate())[ONE].port != 1111:
+            pass
+
+
 async def test_links_are_kept_and_made_again(nursery: trio.Nursery) -> None:
     played, address = await play(nursery, sentinel(1111, 1))
     async with asking(watching([address]), ONE) as locator:
@@ -179,6 +198,23 @@ async def test_whoever_took_a_slot_last_has_it(nursery: trio.Nursery) -> None:
         assert (found[ONE].port, found[TWO].port) == (3333, 2222)
 
 
+async def test_an_older_claim_counts_where_the_present_primary_knows_no_newer(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played, address = await play(nursery, {})
+    played.answers = member(("a", address.port, 5), ("b", 2222, 2))
+    other, elsewhere = await play(nursery, member(("c", 1111, 1), ("b", 2222, 2)))
+    async with asking(Seeds((address, elsewhere)), ONE) as locator:
+        assert (await locator.locate())[ONE].port == address.port
+        played.hangs = True
+        monkeypatch.setattr(informants, "ASK_SECONDS", 0.2)
+        assert (await locator.locate())[ONE].port == address.port
+        # The cluster was made anew.
+        played.hangs = False
+        played.answers = other.answers
+        assert (await locator.locate())[ONE].port == 1111
+
+
 async def test_a_server_without_a_name_is_where_it_was_asked(nursery: trio.Nursery) -> None:
     _, address = await play(nursery, member(("a", 1111, 1), host="?"))
     async with asking(Seeds((address,)), ONE) as locator:
@@ -201,5 +237,5 @@ async def test_a_server_that_is_no_member_of_a_cluster(nursery: trio.Nursery) ->
     refusal = b"-ERR This instance has cluster support disabled\r\n"
     _, address = await play(nursery, {b"CLUSTER SLOTS": refusal, b"CLUSTER NODES": refusal})
     async with asking(Seeds((address,)), ONE) as locator:
-        with pytest.raises(StartError, match="cluster support disabled"):
+        with pytest.raises(StateUnavailableError, match="cluster support disabled"):
             await locator.locate()
