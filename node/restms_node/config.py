@@ -81,7 +81,7 @@ class Settings:
         repr=False,
         metadata={
             "kind": values.URL,
-            "help": "URL of the Redis that all nodes share (redis://, rediss:// or unix://); "
+            "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://); "
             "without it, a private server is started (set a password in the environment or the "
             "file: flags can be seen by every user of the machine)",
         },
