@@ -80,7 +80,7 @@ def _read_pem(data: bytes) -> Iterable[TokenKey]:
                 public = load_pem_public_key(found[0])
         except (ValueError, UnsupportedAlgorithm):
             raise LineError("This is no public key in PEM.", line) from None
-        key = _key(public, None, None)
+        key = _key(public)
         if key is None:
             raise LineError("This kind of key, or its length, is not for tokens.", line)
         yield key
@@ -98,23 +98,27 @@ def _read_set(data: bytes) -> Iterable[TokenKey]:
         raise LineError("This is not a set of keys (RFC 7517).", 1)
     if len(keys) > MOST_KEYS:
         raise LineError(f"There are more than {MOST_KEYS} keys here.", 1)
-    for jwk in keys:
-        # What else is in a set is for others: keys to encrypt with, kinds of the future.
-        reader = _READERS.get(jwk.get("kty", ""))
-        if reader is None or jwk.get("use", "sig") != "sig":
-            continue
-        if "d" in jwk:
-            raise LineError("This set holds a private key, which is nobody's but its issuer's.", 1)
-        try:
-            public = reader(jwk)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
-            continue
-        key = _key(public, jwk.get("kid"), jwk.get("alg"))
-        if key is not None:
-            yield key
+    return filter(None, map(_of_set, keys))
 
 
-def _key(public: object, id: object, algorithm: object) -> TokenKey | None:
+def _of_set(jwk: dict[str, Any]) -> TokenKey | None:
+    """Return a key of a set, if it is one for tokens."""
+    kind, algorithm = jwk.get("kty"), jwk.get("alg", "")
+    if not isinstance(kind, str) or not isinstance(algorithm, str):
+        raise LineError("The kty and the alg of a key are texts.", 1)
+    reader = _READERS.get(kind)
+    if reader is None or jwk.get("use", "sig") != "sig":
+        return None  # what else is in a set is for others: keys to encrypt with, kinds to come
+    if "d" in jwk:
+        raise LineError("This set holds a private key, which is nobody's but its issuer's.", 1)
+    try:
+        public = reader(jwk)
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
+        return None
+    return _key(public, jwk.get("kid"), algorithm)
+
+
+def _key(public: object, id: object = None, algorithm: str = "") -> TokenKey | None:
     match public:
         case RSAPublicKey() if public.key_size >= LEAST_RSA_BITS:
             algorithms = _RSA
@@ -124,6 +128,6 @@ def _key(public: object, id: object, algorithm: object) -> TokenKey | None:
             algorithms = frozenset((EDDSA,))
         case _:
             return None
-    if algorithm is not None:
+    if algorithm:
         algorithms = algorithms & {algorithm}
     return TokenKey(id if isinstance(id, str) else None, algorithms, public)

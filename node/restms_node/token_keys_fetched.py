@@ -97,8 +97,12 @@ class FetchedKeys:
             if answer.status_code != 200:
                 raise LineError(f"the answer has the status {answer.status_code}", 1)
             body = bytearray()
-            async for piece in answer.aiter_raw():
-                body += piece
-                if len(body) > MOST_BYTES:
-                    raise LineError(f"the answer is larger than {MOST_BYTES} bytes", 1)
+            # Its iterators are to end by themselves: httpx leaves those open that are left.
+            with trio.CancelScope() as enough:
+                async for piece in answer.aiter_raw():
+                    body += piece
+                    if len(body) > MOST_BYTES:
+                        enough.cancel()
+            if len(body) > MOST_BYTES:
+                raise LineError(f"the answer is larger than {MOST_BYTES} bytes", 1)
             return bytes(body)
