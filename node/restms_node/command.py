@@ -21,6 +21,9 @@ from restms_node.version import VERSION
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 SERVE = "serve"
 
+TELL_TOO_MUCH = ("hpack", "httpx", "httpcore")
+"""Libraries that would log headers, credentials among them, or a line for every request."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
@@ -103,6 +106,8 @@ def set_up_logging(level: str = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in TELL_TOO_MUCH:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class OneLine(logging.Formatter):

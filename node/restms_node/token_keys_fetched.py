@@ -24,7 +24,6 @@ STALE_SECONDS = 24 * 3600.0
 MOST_BYTES = 256 * 1024
 
 _log = logging.getLogger("restms.keys")
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it would tell of every request
 
 
 class FetchedKeys:
