@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node import codings, sockets
+from restms_node.access import more_than_once
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -72,7 +73,7 @@ def make_app(node: Node) -> App:
     @app.route("/<path:path>", methods=METHODS)
     async def any_resource(path: str) -> Response:  # noqa: ARG001, Quart's signature
         try:
-            asked = await received(node, request)
+            asked = await received(node, await _asked(node, request), request)
             if asked.method not in SAFE and not cors.admits(
                 asked.header("origin"), asked.uris.base
             ):
@@ -103,7 +104,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
     @app.websocket("/<path:path>")
     async def any_socket(path: str) -> Response | None:  # noqa: ARG001, Quart's signature
         try:
-            asked = _request(node, websocket)
+            asked = await _asked(node, websocket)
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.header("origin"), asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
@@ -115,20 +116,23 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
         return None
 
 
-def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
-    """Make a Request without a body."""
+async def _asked(node: Node, raw: BaseRequestWebsocket) -> Request:
+    """Make a Request without a body, once it is known who makes it."""
     headers: dict[str, str] = {}
     for name, value in raw.headers.items():
         key = name.lower()
+        if key in headers and key in node.access.once:
+            raise more_than_once(key)
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
     query = raw.query_string.decode("latin-1")
-    return Request(raw.method, raw.path, headers, uris, query=query)
+    client = raw.scope.get("client")
+    principal = await node.access.principal(headers, client[0] if client else None)
+    return Request(raw.method, raw.path, headers, uris, query=query, principal=principal)
 
 
-async def received(node: Node, raw: QuartRequest) -> Request:
-    """Make a Request, its body read within its limit and its time."""
-    asked = _request(node, raw)
+async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
+    """Return the Request with its body, which is read within its limit and its time."""
     if raw.method in SAFE:
         return asked
     coding = codings.of_body(asked.header("content-encoding"), node.settings.codings)

@@ -24,6 +24,7 @@ from restms_node.lane_requests import END, HEAD_BYTES, Head, Heads
 from restms_node.lane_streams import Replayed
 from restms_node.lane_wire import Wire
 from restms_node.node import Node
+from restms_node.principals import Principal
 from restms_node.problems import problem, sentence
 from restms_node.uris import Uris
 
@@ -47,7 +48,7 @@ class Lane:
         self._node = node
         self._nursery = nursery
         self._idle_seconds = idle_seconds
-        self._heads = Heads(node.settings)
+        self._heads = Heads(node.settings, node.access.once)
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
 
@@ -100,24 +101,32 @@ class Lane:
             head = self._head(wire)
             if head is None:
                 return True
-            body = await self._body(wire, head.length) if head.length else b""
             uris = Uris(base_uri(settings, scope, head.headers))
-            request = Request(
-                head.method,
-                head.path,
-                head.headers,
-                uris,
-                body,
-                watched=wire.watched,
-                query=head.query,
-            )
-            answer = await self._answer(head, request)
+            last = head.close
+            answer: Answer | None
+            try:
+                principal = await self._let_in(head, scope["client"])
+            except RestMSError as error:
+                answer = self._seen(problem(error))
+                last = last or head.length > 0  # nobody reads the body, and more may follow it
+            else:
+                request = Request(
+                    head.method,
+                    head.path,
+                    head.headers,
+                    uris,
+                    await self._body(wire, head.length) if head.length else b"",
+                    watched=wire.watched,
+                    query=head.query,
+                    principal=principal,
+                )
+                answer = await self._answer(head, request)
             if wire.gone:
                 break
             if answer is None:
                 await self._refuse(wire, sentence(500, "The server met an unexpected error."))
                 break
-            last = head.close or self._node.waits.draining
+            last = last or self._node.waits.draining
             await wire.send(written(answer, close=last), self._idle_seconds)
             if last:
                 await wire.part()
@@ -154,6 +163,12 @@ class Lane:
             wire.take(end + len(END))
         return head
 
+    async def _let_in(self, head: Head, client: tuple[str, int] | None) -> Principal:
+        """Return who makes a request, before its body is read; or raise what it is refused with."""
+        access, peer = self._node.access, client[0] if client else None
+        principal = access.known(head.headers, peer)
+        return await access.principal(head.headers, peer) if principal is None else principal
+
     async def _body(self, wire: Wire, length: int) -> bytes:
         missing = length - len(wire.come)
         if missing <= 0:
@@ -183,6 +198,10 @@ class Lane:
             where = f"{request.method} {shortened(request.path)}"
             _log.exception("unexpected error on %s", where)
             return None
+        return self._seen(answer)
+
+    def _seen(self, answer: Answer) -> Answer:
+        """Return an answer with what tells caches, for other pages, that it depends on the page."""
         return answer if self._cors is None else self._cors.allow({}, answer)
 
     async def _refuse(self, wire: Wire, answer: Answer) -> None:
