@@ -87,7 +87,8 @@ class Settings:
             "kind": values.URL,
             "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, "
             "redis+sentinel:// or redis+cluster://); without it, a private server is started "
-            "(set a password in the environment or the file: flags can be seen by every user of the machine)",
+            "(set a password in the environment or the file: flags can be seen by every user of "
+            "the machine)",
         },
     )
     data_dir: Path = field(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from restms_cluster.errors import StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
+from restms_cluster.names import FeedName
 from restms_node.config import Settings, load, options
 
 DEFAULT_FEED = ConfiguredFeed("default", title="Default feed")
@@ -263,6 +264,14 @@ def test_domains_and_their_feeds_are_named_in_the_file(file: Path) -> None:
     )
 
 
+def test_a_feed_adds_to_the_durability_of_the_server(file: Path) -> None:
+    file.write_text("durability = 'disk'\n" + FEED + "name = 'a'\ndurability = 'replicas'")
+    levels = load({"config": str(file)}, {"RESTMS_REPLICAS": "2"}).levels
+    assert str(levels.of(FeedName("d", "a"))) == "disk+replicas"
+    assert str(levels.of(FeedName("d", "default"))) == "disk"
+    assert levels.replicas == 2
+
+
 def test_the_default_domain_and_feed_may_have_other_titles(file: Path) -> None:
     settings = loaded(
         file,
@@ -305,6 +314,7 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
         (f"{FEED}name = 'default'\ntype = 'fanout'", "always has the empty type"),
         (f"{FEED}name = 'a'\n[[domain.feed]]\nname = 'a'", 'feed "a" is there twice'),
         (f"{FEED}name = 'a'\ndead_letter = 'b'", 'dead_letter of the feed "a"'),
+        (f"{FEED}name = 'a'\ndurability = 'most'", "must be one of node, disk, replicas, disk+rep"),
         (f"feeds_per_domain = 1\n{FEED}name = 'a'", "more than 1 feeds"),
     ],
 )
