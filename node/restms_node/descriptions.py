@@ -16,6 +16,7 @@ from restms_node.representations import Representation, Tree
 
 VARY = ("Vary", "Accept, Accept-Encoding")
 NO_CACHE = ("Cache-Control", "no-cache")
+PRIVATE = ("Cache-Control", "private, no-cache")
 
 
 class Versioned(Protocol):
@@ -59,7 +60,7 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
     waits = when_none_match is not None or when_modified_after is not None
     if waits:
         seconds = node.wait_seconds(request)
-        found = await node.waits.until(description.hints, changed, seconds, watched=request.watched)
+        found = await node.until(request, description.hints, changed)
         if found is None:
             return waited(seconds)
         resource = found
@@ -69,7 +70,11 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
         answer = Answer(304, (*validators(resource.version, representation.suffix), VARY))
     else:
         answer = described(200, representation, resource.version, description.tree(resource))
-    return answer.having(NO_STORE if waits or description.private else NO_CACHE)
+    if waits or description.private:
+        return answer.having(NO_STORE)
+    if request.uris.owner is None:
+        return answer.having(NO_CACHE)
+    return answer.having(PRIVATE, ("Vary", "Authorization"))  # it depends on who asks
 
 
 def described(status: int, representation: Representation, version: int, tree: Tree) -> Answer:
