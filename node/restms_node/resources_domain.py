@@ -1,6 +1,8 @@
 """The domain: GET describes it, POST makes a feed or a pipe in it."""
 
+import hashlib
 from dataclasses import replace
+from string import ascii_lowercase
 
 from restms_cluster import domains, feeds, pipes
 from restms_cluster.model import Domain
@@ -21,12 +23,11 @@ async def describe(node: Node, request: Request, domain: DomainName) -> Answer:
         node,
         request,
         Description(
-            read=lambda: domains.read(node.broker, domain.name),
-            tree=lambda found: documents.domain_tree(
-                _as_seen(node, request, found), node.broker.profiles, request.uris
-            ),
+            read=lambda: _read(node, request, domain.name),
+            tree=lambda found: documents.domain_tree(found, node.broker.profiles, request.uris),
             hints=domains.hints(domain.name),
             private=False,
+            mark=_mark if node.gate is not None else lambda _: "",
         ),
     )
 
@@ -61,15 +62,16 @@ async def create(node: Node, request: Request, domain: DomainName) -> Answer:
             dedup=draft.dedup,
             tag=request.tag,
         )
+        feed = node.seen(request, feed)
         tree, version = documents.feed_tree(feed, request.uris), feed.version
         location, status = request.uris.feed(feed.name), 201 if new else 200
     answer = described(status, representation, version, tree)
     return answer.having(("Location", location))
 
 
-def _as_seen(node: Node, request: Request, domain: Domain) -> Domain:
+async def _read(node: Node, request: Request, name: str) -> Domain:
     """Return the domain with those feeds only with which who asks may do something."""
-    gate = node.gate
+    domain, gate = await domains.read(node.broker, name), node.gate
     if gate is None:
         return domain
     feeds = [
@@ -78,3 +80,10 @@ def _as_seen(node: Node, request: Request, domain: Domain) -> Domain:
         if gate.may(request.principal, Verb.INSPECT, feed.name)
     ]
     return replace(domain, feeds=tuple(feeds))
+
+
+def _mark(seen: Domain) -> str:
+    # Who asks with other credentials, or after rules have changed, must not be told that he
+    # knows the list.
+    digest = hashlib.sha256(repr(seen.feeds).encode()).hexdigest()[:8]
+    return "".join(ascii_lowercase[int(digit, 16)] for digit in digest)

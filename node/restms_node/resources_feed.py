@@ -57,7 +57,7 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             condition=request.condition,
             by=_by(request),
         )
-        tree = documents.feed_tree(found, request.uris)
+        tree = documents.feed_tree(node.seen(request, found), request.uris)
         return described(200, representation, found.version, tree)
     await feeds.update(node.broker, feed, condition=request.condition, by=_by(request))
     return Answer(204)

@@ -191,6 +191,9 @@ def test_a_domain_lists_what_one_may_do_something_with(nodes: Nodes) -> None:
     assert listed("owner") == {"default", "news", "other"}
     assert listed("one;inspect") == listed("one;publish") == {"news"}
     assert "private" in nodes.send("GET", DOMAIN, by="owner").headers["cache-control"]
+    etag = nodes.send("GET", DOMAIN, by="owner").headers["etag"]
+    for by, status in (("owner", 304), ("one;inspect", 200)):
+        assert nodes.send("GET", DOMAIN, by=by, If_None_Match=etag).status_code == status
 
 
 def test_a_dead_letter_feed_is_shown_to_who_may_see_it(nodes: Nodes) -> None:
@@ -202,6 +205,7 @@ def test_a_dead_letter_feed_is_shown_to_who_may_see_it(nodes: Nodes) -> None:
         assert "news-dying" in answer.text
         assert OTHER not in answer.text
         assert "Authorization" in answer.headers["vary"]
+    assert OTHER not in nodes.send("POST", DOMAIN, document, by="two;configure").text  # it is there
 
 
 def test_public_feeds_are_changed_by_who_made_them(nodes: Nodes) -> None:
