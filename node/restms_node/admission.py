@@ -1,7 +1,5 @@
 """Letting a request in, before its body is read: the same for both fronts."""
 
-from dataclasses import replace
-
 from restms_cluster.names import FeedName, Token
 from restms_node.audit import Audit
 from restms_node.exchange import Request
@@ -18,7 +16,7 @@ def admitted(node: Node, request: Request, target: Target) -> Request:
     if node.gate is None:
         return request
     uris = node.gate.admit(request.principal, request.method, target, request.uris)
-    request = replace(request, uris=uris, id=request_id(request))
+    request = request.having(uris=uris, id=request_id(request))
     if node.audit is not None and _is_anothers(uris, request.method, target):
         anothers(node.audit, request, request.path)
     return request
@@ -37,5 +35,5 @@ def _is_anothers(uris: Uris, method: str, target: Target) -> bool:
         case FeedName():
             return method not in ("POST", "OPTIONS") and uris.own_feed(target) != target
         case Token():
-            return method != "OPTIONS" and uris.own(target) != target
+            return method != "OPTIONS" and uris.own(target) is not target
     return False

@@ -141,13 +141,13 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     peer = client[0] if client else None
     asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
     g.request_id = request_id(asked)
-    return replace(asked, id=g.request_id)
+    return asked.having(id=g.request_id)
 
 
 async def _known(node: Node, asked: Request) -> Request:
     """Return the Request, once it is known who makes it."""
     principal = await node.access.principal(asked.headers, asked.peer)
-    return replace(asked, principal=principal)
+    return asked.having(principal=principal)
 
 
 async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:

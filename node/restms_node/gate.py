@@ -5,7 +5,7 @@ What is somebody else's is not refused, but not found: see Uris.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from restms_cluster.errors import ForbiddenError, UnauthorizedError
@@ -69,7 +69,7 @@ class Gate:
             needs = needed(method, target)
             if not any(self.rules.allows(principal, *need) for need in needs):
                 raise self._refusal(principal, needs[0])
-        return replace(uris, owner=owner_tag(principal.name))
+        return Uris(uris.base, owner_tag(principal.name))
 
     def require_some(self, principal: Principal, verb: Verb, domain: str) -> None:
         """Raise as `require` where somebody may do that with no feed of a domain."""

@@ -9,7 +9,6 @@ Hypercorn with every byte of it.
 import logging
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -116,7 +115,7 @@ class Lane:
                 if let_in is None:
                     request = _request(head, uris, wire, body=body)
                 else:
-                    request = replace(let_in, body=body)
+                    request = let_in.having(body=body)
                 answer = await self._answer(head, request)
                 last = answer.status == 500  # for nobody knows what is broken
             if wire.gone:
@@ -166,7 +165,7 @@ class Lane:
         request = _request(head, uris, wire, peer=peer)
         try:
             principal = await self._node.access.principal(head.headers, peer)
-            request = replace(request, principal=principal)
+            request = request.having(principal=principal)
             return admitted(self._node, request, head.target)
         except RestMSError as error:
             return self._seen(refused(self._node, request, error))
