@@ -1,9 +1,10 @@
 """Changing a file of credentials from the command line: as a whole, or not at all."""
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from restms_cluster.errors import StartError
@@ -20,17 +21,29 @@ def change(
     StartError, and leaves the file as it was.
     """
     try:
-        old = path.read_bytes() if path.exists() else b""
-        check(old)
-        text = old.decode().removesuffix("\n")
-        lines = edit(text.split("\n") if text else [])
-        new = "".join(f"{line}\n" for line in lines).encode()
-        check(new)
-        _replace(path, new)
+        with _alone(path.resolve().parent):
+            old = path.read_bytes() if path.exists() else b""
+            check(old)
+            text = old.decode().removesuffix("\n")
+            lines = edit(text.split("\n") if text else [])
+            new = "".join(f"{line}\n" for line in lines).encode()
+            check(new)
+            _replace(path, new)
     except OSError as error:
         raise StartError(f"{path} cannot be changed: {error.strerror}.") from error
     except LineError as error:
         raise StartError(f"{path}:{error.line}: {error}") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep others who change a file of this folder waiting."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_of(line: str, place: int, text: str) -> bool:

@@ -13,8 +13,9 @@ MOST_KEPT = 10_000
 class Remembered:
     """Principals by their credentials, of which only a MAC is kept; its key is this process's own.
 
-    Nobody is remembered longer than KEPT_SECONDS, nor beyond the end of his
-    credentials. Beyond `most`, the oldest are forgotten. `generation` grows
+    Who does not come for KEPT_SECONDS is forgotten, and so are all at the end of their
+    credentials; beyond `most`, those who came longest ago. Who comes again and again stays, so
+    that others who try passwords do not keep him waiting. `generation` grows
     when all are forgotten: what was found out before then must not be kept.
     """
 
@@ -36,16 +37,17 @@ class Remembered:
             return None
         until, principal = found
         expires = principal.expires
-        if time.monotonic() < until and (expires is None or time.time() < expires):
-            return principal
         del self._kept[mac]
-        return None
+        if time.monotonic() >= until or (expires is not None and time.time() >= expires):
+            return None
+        self._kept[mac] = (time.monotonic() + KEPT_SECONDS, principal)  # now the last in order
+        return principal
 
     def keep(self, mac: bytes, principal: Principal, generation: int) -> None:
         """Remember a principal that was found out in a generation."""
         if generation != self.generation:
             return
-        self._kept.pop(mac, None)  # so that the order is that of the times
+        self._kept.pop(mac, None)
         self._kept[mac] = (time.monotonic() + KEPT_SECONDS, principal)
         if len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]

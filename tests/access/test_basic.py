@@ -257,6 +257,9 @@ async def test_the_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     for mac in macs:
         remembered.keep(mac, Principal("x"), 0)
     assert [remembered.get(mac) is None for mac in macs] == [True, False, False]
+    remembered.get(macs[1])
+    remembered.keep(macs[0], Principal("x"), 0)  # in the place of who came longest ago
+    assert [remembered.get(mac) is None for mac in macs] == [False, False, True]
     assert remembered.mac("a") != Remembered().mac("a")
     ended = Principal("y", expires=1.0)
     remembered.keep(macs[0], ended, 0)

@@ -131,6 +131,14 @@ def test_a_key_is_made_and_shown_once(keys: Path, capsys: pytest.CaptureFixture[
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
 
 
+def test_several_may_change_a_file_at_a_time(keys: Path) -> None:
+    command = [sys.executable, "-m", "restms_node", "key", str(keys)]
+    made = [subprocess.Popen([*command, n], stdout=subprocess.DEVNULL) for n in "abcd"]
+    assert [process.wait(60) for process in made] == [0] * 4
+    found = keys_file.read(keys.read_bytes()).values()
+    assert sorted(key.name for key in found) == ["a", "b", "c", "d"]
+
+
 def test_keys_are_deleted_by_name_or_one_by_one(
     keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
