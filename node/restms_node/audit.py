@@ -7,6 +7,7 @@ writes them, for a disk may be slow.
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +103,12 @@ class Audit:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._logger.info("%s", json.dumps({"time": now, "event": event, **said}))
+
+
+def check(path: Path) -> None:
+    """Raise StartError where an audit log can certainly not be written; it is not made yet."""
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StartError(f"The audit log {path} cannot be written.")
 
 
 @contextmanager
