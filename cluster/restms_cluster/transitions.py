@@ -59,6 +59,7 @@ class FeedCreate(Transition):
     dead_letter: str
     dedup: str
     most: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class FeedUpdate(Transition):
     unmodified: str
     type: str
     dead_letter: str
+    by: str
     changes: tuple[str, ...]
 
 
@@ -84,6 +86,7 @@ class FeedDelete(Transition):
     versions: str
     unmodified: str
     bounds: str
+    by: str = "anybody"
 
 
 @dataclass(frozen=True, slots=True)

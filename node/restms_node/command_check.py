@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from restms_cluster.address import Address
 from restms_cluster.profiles import load_profiles
+from restms_node import audit
 from restms_node.authenticators import make_access
 from restms_node.config import load
 from restms_node.exposure import place_of
@@ -20,5 +21,7 @@ def run(flags: Mapping[str, str]) -> int:
         Address.parse(settings.redis)
     place_of(settings)
     make_access(settings)
+    if settings.audit_log is not None:
+        audit.check(settings.audit_log)
     print("OK")  # noqa: T201
     return 0

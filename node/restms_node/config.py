@@ -23,6 +23,7 @@ from restms_node import config_file, values
 from restms_node.config_file import ConfigFile
 from restms_node.configured import DOMAIN, read_domains
 from restms_node.configured_access import AUTHENTICATOR, Authenticators, read_authenticators
+from restms_node.rules import RULE, Rule, read_rules
 from restms_node.tables import FaultError
 from restms_node.values import Kind, Network, host_and_port
 
@@ -31,7 +32,7 @@ T = TypeVar("T")
 PREFIX = "RESTMS_"
 CONFIG = "config"
 
-TABLES = (DOMAIN, AUTHENTICATOR)
+TABLES = (DOMAIN, AUTHENTICATOR, RULE)
 """The keys of the file that are no options."""
 
 LIMITS_HELP = {
@@ -163,9 +164,19 @@ class Settings:
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
+    audit_log: Path | None = field(
+        default=None,
+        metadata={
+            "kind": values.FILE,
+            "help": "file to which every refusal and every change of feeds, pipes and joins is "
+            "written, a line of JSON each; by default standard error, where there is an "
+            "authenticator",
+        },
+    )
     limits: Limits = field(default_factory=Limits)
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
     authenticators: Authenticators = field(default_factory=Authenticators)
+    rules: tuple[Rule, ...] = ()
 
     @property
     def levels(self) -> Durability:
@@ -255,9 +266,16 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
         domains = read_domains(file.values.get(DOMAIN, []), limits)
         proxies = bool(found.get("trusted_proxies"))
         authenticators = read_authenticators(file, proxies=proxies)
+        rules = read_rules(
+            file.values.get(RULE, []),
+            {domain.name for domain in domains},
+            authenticators=bool(authenticators),
+        )
     except FaultError as error:
         raise file.fault(error) from error
-    settings = Settings(**found, limits=limits, domains=domains, authenticators=authenticators)
+    settings = Settings(
+        **found, limits=limits, domains=domains, authenticators=authenticators, rules=rules
+    )
     if not settings.redis and not settings.data_dir.is_absolute():
         raise StartError("This user has no home directory to keep data in; give --data-dir.")
     return settings
@@ -267,6 +285,8 @@ def _default(item: Field[Any]) -> str:
     if item.default_factory is not MISSING:
         return str(item.default_factory())
     value = item.default
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from functools import partial
 
 import trio
@@ -20,11 +21,14 @@ from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
 from restms_node.access import Access
 from restms_node.app import make_app
+from restms_node.audit import opened
 from restms_node.authenticators import make_access
 from restms_node.config import Settings
 from restms_node.exposure import cannot_listen, place_of
+from restms_node.gate import Gate
 from restms_node.guard import Guard
 from restms_node.node import Node
+from restms_node.rules import Rules
 from restms_node.serving import serve_connections
 from restms_node.subprotocols import FRAME_BYTES
 from restms_node.version import VERSION
@@ -169,10 +173,22 @@ async def _serve_http(
     access: Access,
     ready: Callable[[], object],
 ) -> None:
+    gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
+    audited = settings.audit_log is not None or gate is not None
+    with opened(settings.audit_log) if audited else nullcontext() as audit:
+        waits = _waits(settings, broker)
+        node = Node(broker, waits, settings, access, gate, audit)
+        await _serve_node(node, listener, ready)
+
+
+def _waits(settings: Settings, broker: Broker) -> Waits:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
-    waits = Waits(broker.shards, most=settings.max_waits, reread_seconds=reread_seconds)
-    node = Node(broker, waits, settings, access)
+    return Waits(broker.shards, most=settings.max_waits, reread_seconds=reread_seconds)
+
+
+async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
+    settings = node.settings
     config = Config()
     config.graceful_timeout = settings.drain_seconds
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
@@ -184,7 +200,11 @@ async def _serve_http(
     app = ASGIWrapper(Guard(make_app(node)))
     with trio.CancelScope() as everything:
         await serve_connections(
-            app, config, listener, node, partial(_until_told, settings, waits, everything, ready)
+            app,
+            config,
+            listener,
+            node,
+            partial(_until_told, settings, node.waits, everything, ready),
         )
 
 

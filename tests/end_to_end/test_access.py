@@ -85,6 +85,11 @@ class Guarded:
             [[authenticator]]
             type = "certificate"
             header = "X-Client-Subject"
+            [[rule]]
+            principal = "*"
+            verbs = ["configure", "publish", "subscribe"]
+            domain = "*"
+            feed = "*"
             """
         )
         self.cluster = Cluster(1, "--config", str(self.config), "--log-level", "debug")

@@ -188,6 +188,8 @@ def test_a_configuration_is_checked_with_its_files(
         ("workers = 0", rf"{config}:1: workers must be"),
         ("[[domain]]\nname = 'a b'", rf"{config}:2: "),
         ('redis = "ftp://x"', "redis"),
+        (f'audit_log = "{tmp_path}/no/file"', "no/file cannot be written"),
+        (f"{text}[[rule]]\nprincipal = 'a'", rf"{config}:4: The rule 1 has a domain"),
         ('extra_profiles = ["no_such"]', "no_such"),
         ('bind = "0.0.0.0:80"', r"0\.0\.0\.0:80 can be reached from other machines"),
     ):
