@@ -79,7 +79,8 @@ class Settings:
         repr=False,
         metadata={
             "kind": values.URL,
-            "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://); "
+            "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, "
+            "redis+sentinel:// or redis+cluster://); "
             "without it, a private server is started (set a password in the environment or the "
             "file: flags can be seen by every user of the machine)",
         },
