@@ -87,9 +87,9 @@ class Settings:
         metadata={
             "kind": values.URL,
             "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, "
-            "redis+sentinel:// or redis+cluster://); without it, a private server is started "
-            "(set a password in the environment or the file: flags can be seen by every user of "
-            "the machine)",
+            "redis+sentinel:// or redis+cluster://); "
+            "without it, a private server is started (set a password in the environment or the "
+            "file: flags can be seen by every user of the machine)",
         },
     )
     data_dir: Path = field(
