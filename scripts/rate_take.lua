@@ -31,9 +31,10 @@ local function take(bucket, quota, window, cost)
     redis.call('SET', key, digits(kept) .. ' ' .. digits(at), 'PX',
       digits(math.ceil((kept / quota + at - now) / 1000)))
   end
-  local left, full = math.floor((most - kept) / window), math.ceil(kept / quota)
+  local ahead = at - now
+  local left, full = math.floor((most - kept) / window), math.ceil(kept / quota) + ahead
   if refused then
-    return { 'too_many', left, full, math.ceil((wanted - most) / quota) }
+    return { 'too_many', left, full, math.ceil((wanted - most) / quota) + ahead }
   end
   return { 'ok', left, full }
 end

@@ -38,7 +38,7 @@ class Request:
     body's limit and BadRequestError where nothing comes for too long. `query`
     is the raw query string, without its question mark. `peer` is the address of
     whoever sent the request here, a proxy perhaps; `id` what it is called in logs,
-    where that is known already.
+    where that is known already; `fields` what its answer is to tell of limits.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Request:
     principal: Principal = ANONYMOUS
     peer: str | None = None
     id: str = ""
+    fields: Headers = ()
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
