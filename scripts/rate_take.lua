@@ -5,13 +5,15 @@
 -- whole numbers. A negative cost gives back. The answer: what is left, and the
 -- microseconds until all is there again; of a refusal also those until enough is.
 local domain = KEYS[1]
-local clock = ARGV[1]
+local time = ARGV[1]
 local calls = 2 -- ARGV from here on, of each call: bucket, quota, window, cost
 
 --@ include lib_state
 
-if clock ~= '' then
-  now = tonumber(clock) -- a test's
+local least = 1 -- milliseconds that a bucket is kept
+if time ~= '' then
+  now = tonumber(time) -- a test's, while keys expire by Redis's own
+  least = 60000
 end
 
 local function take(bucket, quota, window, cost)
@@ -29,7 +31,7 @@ local function take(bucket, quota, window, cost)
     redis.call('DEL', key)
   elseif not refused then
     redis.call('SET', key, digits(kept) .. ' ' .. digits(at), 'PX',
-      digits(math.ceil((kept / quota + at - now) / 1000)))
+      digits(math.max(least, math.ceil((kept / quota + at - now) / 1000))))
   end
   local ahead = at - now
   local left, full = math.floor((most - kept) / window), math.ceil(kept / quota) + ahead

@@ -309,9 +309,9 @@ class PartDelete(Transition):
 
 @dataclass(frozen=True, slots=True)
 class RateTake(Grouped):
-    shared: ClassVar[tuple[str, ...]] = ("clock",)
+    shared: ClassVar[tuple[str, ...]] = ("time",)
 
-    clock: str
+    time: str
     bucket: str
     quota: int
     window: int

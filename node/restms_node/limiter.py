@@ -96,7 +96,7 @@ class Limiter:
         """Count credentials as wrong ones until they turn out to be right."""
         if self._logins is not None:
             address = client_of(self._proxies, request.peer, request.headers)
-            await self._draw(DEFAULT, LOGINS, self._logins, address, 1)
+            await self._draw(DEFAULT, LOGINS, self._logins, f"@{address}", 1)
 
     async def end_login(self, request: Request) -> None:
         """Take that back: they are right, or cannot be told to be wrong."""
