@@ -19,7 +19,11 @@ class Rate:
     window: int
 
     def __str__(self) -> str:
-        return f"{self.quota}/{self.window}s"
+        for unit, seconds in (("h", 3600), ("m", 60)):
+            if self.window % seconds == 0:
+                times = self.window // seconds
+                return f"{self.quota}/{times if times > 1 else ''}{unit}"
+        return f"{self.quota}/{self.window if self.window > 1 else ''}s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Settings:
         values.BASE_URL, "", "public URL of this server, if it is not what the request's Host says"
     )
     trusted_proxies: tuple[Network, ...] = _option(
-        values.NETWORKS, (), "proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed"
+        values.NETWORKS, (), "proxies whose X-Forwarded-Proto, -Host and -For are believed"
     )
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"

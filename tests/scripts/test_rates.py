@@ -43,7 +43,9 @@ class Reference:
         return True
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(quota=st.integers(1, 10), window=st.sampled_from([1, 3, 7]), steps=STEPS)
 def test_a_rate_lets_through_what_the_reference_does(
     client: "redis.Redis[bytes]", quota: int, window: int, steps: list[tuple[int, int]]
@@ -72,7 +74,9 @@ def test_a_rate_lets_through_what_the_reference_does(
     quota=st.integers(1, 10),
     steps=st.lists(st.tuples(st.integers(0, SECOND), st.integers(1, 5)), min_size=20, max_size=40),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_no_more_comes_through_than_the_rate_and_one_quota(
     client: "redis.Redis[bytes]", quota: int, steps: list[tuple[int, int]]
 ) -> None:
