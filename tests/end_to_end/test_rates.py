@@ -183,3 +183,19 @@ def test_guesses_are_few_and_who_is_known_goes_on(
         # From the same address, whoever has shown already that he is right.
         for _ in range(4):
             assert client.send("GET", FEED, Authorization=right).status_code == 200
+
+
+def test_a_domain_takes_no_more_pipes_than_its_own_limit(
+    tmp_path: Path, client_of: Callable[[Cluster], Client]
+) -> None:
+    config = tmp_path / "restms.toml"
+    config.write_text('[[domain]]\nname = "guests"\npipes_per_domain = 2\n')
+    with pair("--config", str(config)) as cluster:
+        client = client_of(cluster)
+        made = [
+            client.send("POST", "/restms/domain/guests", "<restms><pipe/></restms>").status_code
+            for _ in range(3)
+        ]
+        assert made == [201, 201, 403]
+        answer = client.send("POST", "/restms/domain/default", "<restms><pipe/></restms>")
+        assert answer.status_code == 201
