@@ -39,7 +39,7 @@ class Reference:
         due = max(max(self.due, self.now) + cost * self.each, Fraction(self.now))
         if cost > 0 and due - self.now > self.window:
             return False
-        self.due = due
+        self.due = due if due > self.now else Fraction(0)  # a whole bucket is not kept
         return True
 
 
