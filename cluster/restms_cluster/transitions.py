@@ -313,6 +313,22 @@ class PartDelete(Transition):
     idle: int
 
 
+@dataclass(frozen=True, slots=True)
+class RateTake(Grouped):
+    shared: ClassVar[tuple[str, ...]] = ("time",)
+
+    time: str
+    bucket: str
+    quota: int
+    window: int
+    cost: int
+
+    @property
+    def weight(self) -> int:
+        """About as much as a message."""
+        return 1
+
+
 TRANSITIONS: tuple[type[Transition], ...] = tuple(
     stub
     for stub in globals().values()

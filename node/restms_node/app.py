@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node import codings, sockets
 from restms_node.access import more_than_once
-from restms_node.admission import admitted
+from restms_node.admission import admitted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -78,7 +78,7 @@ def make_app(node: Node) -> App:
         asked = None
         try:
             asked = _request(node, request)
-            asked = await _known(node, asked)
+            asked = await known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             asked = await received(node, asked, request)
             if asked.method not in SAFE and not cors.admits(
@@ -89,6 +89,7 @@ def make_app(node: Node) -> App:
             if asked.stream is not None:
                 await read_away(asked.stream, request)
             answer = await codings.encoded(asked, answer, node.settings.codings)
+            answer = answer.having(*asked.fields) if asked.fields else answer
         except RestMSError as error:
             answer = refused(node, asked, error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
@@ -114,7 +115,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
         asked = None
         try:
             asked = _request(node, websocket)
-            asked = await _known(node, asked)
+            asked = await known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.header("origin"), asked.uris.base):
@@ -142,12 +143,6 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
     g.request_id = request_id(asked)
     return asked.having(id=g.request_id)
-
-
-async def _known(node: Node, asked: Request) -> Request:
-    """Return the Request, once it is known who makes it."""
-    principal = await node.access.principal(asked.headers, asked.peer)
-    return asked.having(principal=principal)
 
 
 async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:

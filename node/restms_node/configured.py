@@ -19,9 +19,11 @@ from restms_cluster.levels import LEVELS, Level
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
 from restms_cluster.names import DEFAULT, check_name, check_text, is_domain, is_name
 from restms_cluster.terms import read_window
+from restms_node import values
 from restms_node.tables import Table, listed
 
 DOMAIN = "domain"
+OWN_LIMITS = ("feeds_per_domain", "pipes_per_domain")
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
 
@@ -36,7 +38,7 @@ def read_domains(value: object, limits: Limits) -> tuple[ConfiguredDomain, ...]:
 
 
 def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
-    table.check_keys(("name", "title", "feed"))
+    table.check_keys(("name", "title", "feed", *OWN_LIMITS))
     name = _text(table, "name", limits)
     if not is_domain(name):
         raise table.fault(
@@ -58,9 +60,21 @@ def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
             )
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
-    if len(feeds) > limits.feeds_per_domain:
-        raise table.fault(f"The {table.what} has more than {limits.feeds_per_domain} feeds.")
-    return ConfiguredDomain(name, title, tuple(feeds))
+    most_feeds, most_pipes = (_limit(table, key) for key in OWN_LIMITS)
+    most = limits.feeds_per_domain if most_feeds is None else most_feeds
+    if len(feeds) > most:
+        raise table.fault(f"The {table.what} has more than {most} feeds.")
+    return ConfiguredDomain(name, title, tuple(feeds), most_feeds, most_pipes)
+
+
+def _limit(table: Table, key: str) -> int | None:
+    if key not in table.values:
+        return None
+    try:
+        return values.whole().from_toml(table.values[key])
+    except ValueError as error:
+        text = f"The {key} of the {table.what} must be {values.whole().expected}."
+        raise table.fault(text, key) from error
 
 
 def _feed(table: Table, limits: Limits) -> ConfiguredFeed:

@@ -49,6 +49,8 @@ class Intake:
         self._feed = feed
         self._draft = draft
         self._most = min(BATCH_MESSAGES, node.settings.limits.messages_per_request)
+        if node.limiter is not None:
+            self._most = node.limiter.most_messages(request, self._most)
         self._routed = 0
         self._full = 0
         self._failure: RestMSError | None = None
@@ -64,7 +66,9 @@ class Intake:
 
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
-        with self._node.waits.place():  # it lasts as long as the client likes
+        with self._node.waits.place(
+            self._node.who(self._request)
+        ):  # it lasts as long as the client likes
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)
@@ -111,10 +115,16 @@ class Intake:
                 self._arrived = trio.Event()
             self._taken.set()
             try:
+                await self._until_allowed(len(batch))
                 await self._route(batch)
             except RestMSError as error:
                 self._failure = error
                 return
+
+    async def _until_allowed(self, count: int) -> None:
+        limiter = self._node.limiter
+        if limiter is not None and limiter.on:
+            await limiter.wait_for_messages(self._request, self._feed, count, self._node.waits)
 
     async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
         """Route a batch, or of one that is refused as much as comes before what is at fault."""

@@ -27,6 +27,7 @@ from restms_node.config import Settings
 from restms_node.exposure import cannot_listen, place_of
 from restms_node.gate import Gate
 from restms_node.guard import Guard
+from restms_node.limiter import Limiter
 from restms_node.node import Node
 from restms_node.rules import Rules
 from restms_node.serving import serve_connections
@@ -177,14 +178,19 @@ async def _serve_http(
     audited = settings.audit_log is not None or gate is not None
     with opened(settings.audit_log) if audited else nullcontext() as audit:
         waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit)
+        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
         await _serve_node(node, listener, ready)
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
-    return Waits(broker.shards, most=settings.max_waits, reread_seconds=reread_seconds)
+    return Waits(
+        broker.shards,
+        most=settings.max_waits,
+        most_each=settings.max_waits_each,
+        reread_seconds=reread_seconds,
+    )
 
 
 async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
