@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, cast
 
 import trio
+from h11 import LocalProtocolError
 from quart import Request as QuartRequest
 from quart import Response, has_request_context, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
@@ -46,6 +47,10 @@ class App(QuartTrio):
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
+        if isinstance(exception_info[1], LocalProtocolError):
+            # Nothing unexpected: the client had gone, or said what is no HTTP, meanwhile.
+            _log.info("an answer could not be sent: %s", exception_info[1])
+            return
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
         _log.error("unexpected error on %s", where, exc_info=exception_info)
