@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.mutations import inputs
 from tests.fuzz.seeds import SEEDS
 from tests.fuzz.targets import TARGETS
-from tests.fuzz.wire import OPTIONS, cases, check, seeds, serves
+from tests.fuzz.wire import OPTIONS, at_rest, cases, check, seeds, serves, state
 from tests.nodes import Cluster
 
 FINDINGS = Path(__file__).parent / "findings"
@@ -111,6 +111,14 @@ def test_no_bytes_break_a_node(cluster: Cluster) -> None:
     for node in cluster.nodes:
         serves(node)
     assert "Traceback" not in cluster.log()
+
+
+def test_a_websocket_s_client_who_speaks_too_early_leaves_nothing_open(cluster: Cluster) -> None:
+    before = [state(node) for node in cluster.nodes]
+    [early] = [data for data in seeds(cluster.urls) if data.endswith(b"{}")]
+    for node in cluster.nodes * 8:
+        check(early, node)
+    at_rest(cluster, before)
 
 
 def test_what_broke_a_node_stays_mended(cluster: Cluster) -> None:
