@@ -1,0 +1,214 @@
+"""What became of every message, and whether that is what was promised."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import trio
+
+MOST_TOLD = 10
+
+
+@dataclass(slots=True)
+class Sent:
+    """A message that was sent: who must get it (all of them, or one), and what was answered."""
+
+    to: frozenset[str]
+    one: bool
+    exact: bool
+    at: float
+    acknowledged: float | None = None
+    routed: bool = True
+    refused: str = ""
+    tries: int = 0
+    got: set[str] = field(default_factory=set)
+
+    @property
+    def missing(self) -> bool:
+        return not self.got if self.one else not self.to <= self.got
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time of which Redis may have lost what was acknowledged."""
+
+    begins: float
+    ends: float
+    why: str
+
+
+def identity(publisher: str, number: int) -> str:
+    """Return a message's message_id."""
+    return f"{publisher}.{number}"
+
+
+def text_of(name: str) -> str:
+    """Return what a message with that message_id carries."""
+    number = int(name.rpartition(".")[2])
+    return f"{name} " * (1 + number % 50)
+
+
+class Ledger:
+    """The account of a run. Times are seconds since its start."""
+
+    def __init__(self) -> None:
+        self._start = trio.current_time()
+        self.sent: dict[str, Sent] = {}
+        self.windows: list[Window] = []
+        self.timeline: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.last_delivery: dict[str, float] = {}
+        self._faults: dict[str, list[str]] = defaultdict(list)
+        self._places: dict[str, set[str]] = defaultdict(set)  # message_id → hrefs
+        self._named: dict[str, str] = {}  # href → message_id
+        self._freed: set[str] = set()
+        self._newest: dict[tuple[str, str], int] = {}
+
+    def now(self) -> float:
+        return trio.current_time() - self._start
+
+    def note(self, text: str) -> None:
+        """Write something into the time line."""
+        self.timeline.append(f"{self.now():8.2f}  {text}")
+
+    def violation(self, kind: str, text: str) -> None:
+        """Write down what must not be."""
+        self._faults[kind].append(f"{self.now():.2f}: {text}")
+
+    def may_lose(self, begins: float, ends: float, why: str) -> None:
+        """Allow the loss of what was acknowledged between two times."""
+        self.windows.append(Window(begins, ends, why))
+
+    # What publishers tell
+
+    def publishes(self, name: str, to: frozenset[str], *, one: bool, exact: bool) -> None:
+        """A message is sent, once more perhaps. `exact`: a repeat of it may not route it twice."""
+        sent = self.sent.get(name)
+        if sent is None:
+            sent = self.sent[name] = Sent(to, one, exact, self.now())
+        sent.tries += 1
+
+    def acknowledged(self, name: str, *, routed: bool = True) -> None:
+        """A message was answered with 200; not `routed`: nobody was joined, it was said."""
+        self.sent[name].acknowledged = self.now()
+        self.sent[name].routed = routed
+
+    def refused(self, name: str, why: str) -> None:
+        """A message was answered with a refusal that no repeat will mend."""
+        self.sent[name].refused = why
+
+    # What readers tell
+
+    def delivered(self, pipe: str, name: str, href: str, text: str) -> None:
+        """A reader got a message."""
+        self.counts["delivered"] += 1
+        self.last_delivery[pipe] = self.now()
+        sent = self.sent.get(name)
+        if sent is None:
+            self.violation("unknown", f"{pipe} got {name}, which nobody has sent")
+            return
+        if text != text_of(name):
+            self.violation("damaged", f"{pipe} got {name} with another content")
+        if pipe not in sent.to:
+            self.violation("astray", f"{pipe} got {name}, which is not for it")
+        if self._named.setdefault(href, name) != name:
+            self.violation("renamed", f"{href} was {self._named[href]} and is {name}")
+        if href in self._freed:
+            self._unless_lossy("returned", f"{name} came again after its DELETE, to {pipe}: {href}")
+        if href in self._places[name]:
+            self.counts["read again"] += 1
+        else:
+            self._new_place(pipe, name, sent, href)
+
+    def freed(self, pipe: str, hrefs: Iterable[str]) -> None:
+        """A reader's DELETE of these was answered with 200."""
+        self._freed.update(hrefs)
+
+    def _new_place(self, pipe: str, name: str, sent: Sent, href: str) -> None:
+        places = self._places[name]
+        if sent.got if sent.one else pipe in sent.got:
+            self.counts["doubled"] += 1
+            if sent.exact:
+                self._unless_lossy("twice", f"{pipe} got {name} at {href}, it was {places}")
+        places.add(href)
+        if pipe in sent.got:
+            return
+        sent.got.add(pipe)
+        publisher, _, number = name.rpartition(".")
+        newest = self._newest.get((pipe, publisher), 0)
+        if int(number) < newest:
+            self.violation("misordered", f"{pipe} got {name} after {publisher}.{newest}")
+        self._newest[pipe, publisher] = max(newest, int(number))
+
+    def _unless_lossy(self, kind: str, text: str) -> None:
+        """An acknowledgement that Redis has lost may have been that of a DELETE, too."""
+        if self.windows and self.windows[0].begins <= self.now():
+            self.counts[f"{kind}, after a loss"] += 1
+        else:
+            self.violation(kind, text)
+
+    # The end
+
+    def owed(self) -> list[str]:
+        """Return the messages that were acknowledged and have not come yet."""
+        return [
+            name
+            for name, sent in self.sent.items()
+            if sent.acknowledged is not None and sent.routed and sent.missing
+        ]
+
+    def close(self) -> None:
+        """Turn what is owed into losses: allowed ones, or violations."""
+        for name in self.owed():
+            sent = self.sent[name]
+            at = sent.acknowledged or 0.0
+            if any(window.begins <= at <= window.ends for window in self.windows):
+                self.counts["lost, as it may be"] += 1
+                continue
+            missing = sorted(sent.to) if sent.one else sorted(sent.to - sent.got)
+            self.violation(
+                "lost",
+                f"{name} for {', '.join(missing)}: sent {sent.at:.2f}, answered {at:.2f}, "
+                f"{sent.tries} tries",
+            )
+
+    @property
+    def broken(self) -> bool:
+        """Whether anything was not as promised."""
+        return any(self._faults.values())
+
+    def report(self) -> str:
+        """Return the ledger in words and figures."""
+        sent = self.sent.values()
+        figures = {
+            "published": len(self.sent),
+            "acknowledged (200)": sum(one.acknowledged is not None for one in sent),
+            "acknowledged, nobody joined": sum(not one.routed for one in sent),
+            "refused": sum(bool(one.refused) for one in sent),
+            "unknown (no answer)": sum(one.acknowledged is None and not one.refused for one in sent),
+            "repeats": sum(one.tries - 1 for one in sent),
+            **{name: self.counts[name] for name in ("delivered", "read again", "doubled")},
+            **{name: count for name, count in self.counts.items() if "loss" in name},
+            "lost, as it may be": self.counts["lost, as it may be"],
+            **{name: len(self._faults[name]) for name in ("lost", "misordered", "twice")},
+        }
+        lines = [f"{name:<34}{count:>9}" for name, count in figures.items()]
+        times = sorted(one.acknowledged - one.at for one in sent if one.acknowledged is not None)
+        if times:
+            told = [f"{share:g} %: {_share(times, share):.3f} s" for share in (50, 99, 99.9)]
+            lines.append(f"from the first try to the answer: {', '.join(told)}, max {times[-1]:.1f} s")
+        for window in self.windows:
+            lines.append(
+                f"may lose {window.begins:.2f} to {window.ends:.2f}: {window.why}"
+            )
+        for kind, found in self._faults.items():
+            if found:
+                lines.append(f"NOT AS PROMISED: {kind}, {len(found)} times")
+                lines += [f"    {text}" for text in found[:MOST_TOLD]]
+        if any(self._faults.values()):
+            lines += ["The time line:", *self.timeline]
+        return "\n".join(lines)
+
+
+def _share(ordered: list[float], percent: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
