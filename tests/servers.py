@@ -22,7 +22,7 @@ class Server:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
         socket_path = self._sockets / "redis.sock"
-        port = _free_port() if tcp else 0
+        self.port = port = _free_port() if tcp else 0
         self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
         self.log = directory / "server.log"
         self._command = [
@@ -90,6 +90,18 @@ class Server:
 def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
     """Start a server with its data in `directory`; `extra` are further command line options."""
     return Server(directory, *extra, tcp=tcp)
+
+
+def start_replica(directory: Path, primary: Server) -> Server:
+    """Start a replica of a server that listens on TCP; return it once it has all that was there."""
+    replica = Server(directory, tcp=True)
+    with replica.client() as client, primary.client() as asked:
+        client.replicaof("127.0.0.1", str(primary.port))
+        deadline = time.monotonic() + START_SECONDS
+        while not asked.wait(1, 1000):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The replica does not follow:\n{replica.log.read_text()}")
+    return replica
 
 
 def find_binary() -> Path:

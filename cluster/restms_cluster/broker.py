@@ -12,8 +12,11 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from restms_cluster.connection import Connection
 from restms_cluster.errors import BrokenStateError, NotFoundError
+from restms_cluster.keeper import Keeper, Kept
+from restms_cluster.levels import Disk, Durability, TooFewReplicasError
 from restms_cluster.model import Condition, ConfiguredDomain, Limits
 from restms_cluster.notifications import Notifications
+from restms_cluster.pipeline import HEAVIEST
 from restms_cluster.profiles import Profile
 from restms_cluster.scripts import Grouped, Library, Outcome, Transition
 from restms_cluster.transitions import TRANSITIONS
@@ -52,6 +55,9 @@ class Broker:
     domains: Mapping[str, ConfiguredDomain]
     limits: Limits
     node: str
+    durability: Durability = field(default_factory=Durability)
+    disk: Disk = field(default_factory=Disk)
+    keeper: Keeper | None = None
     _count: Iterator[int] = field(default_factory=count, repr=False)
     _loads: "_Loads" = field(default_factory=_Loads, repr=False)
 
@@ -73,6 +79,25 @@ class Broker:
         if answer.outcome is Outcome.APART:
             # Those before it made the call long enough: it is to be made alone.
             return (await self.run_all(transition))[0]
+        return answer
+
+    async def run_kept(self, transition: Grouped) -> Answer:
+        """Run a script as `run` does; return once enough replicas have what it wrote.
+
+        Raises TooFewReplicasError where they are too few in time, whatever the script did then.
+        """
+        self._check_domain(transition.domain)
+        loads = self._loads.count
+        kept = await self._keep(transition, transition.weight)
+        if isinstance(kept.reply, NoScriptError):
+            await self._load_again(loads)
+            kept = await self._keep(transition, transition.weight)
+        answer = _answer(kept.reply)
+        if answer.outcome is Outcome.APART:
+            kept = await self._keep(transition, HEAVIEST)
+            answer = _answer(kept.reply)
+        if answer.outcome is Outcome.OK and not kept.kept:
+            raise TooFewReplicasError
         return answer
 
     async def run_all(self, *transitions: Transition) -> list[Answer]:
@@ -123,6 +148,12 @@ class Broker:
         return await self.connection.call_grouped(
             head, transition.call(), transition.weight, retry=transition.reads
         )
+
+    async def _keep(self, transition: Grouped, weight: int) -> Kept:
+        if self.keeper is None:
+            raise BrokenStateError  # the server was not asked to keep anything
+        head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())
+        return await self.keeper.call(head, transition.call(), weight)
 
     def nonce(self) -> str:
         """Return what no call of any node was given before; it grows."""

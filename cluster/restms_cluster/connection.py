@@ -7,7 +7,7 @@ that is safe even for a write.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -35,13 +35,24 @@ class ServerInfo:
 class Connection:
     """A supervised, pipelined connection. Start it with `await nursery.start(connection.run)`."""
 
-    def __init__(self, address: Address, *, timeout: float = 10.0, patience: float = 2.0) -> None:
-        """`timeout` bounds each answer, `patience` the wait for a lost link; both in seconds."""
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout: float = 10.0,
+        patience: float = 2.0,
+        enter: Callable[[Link], Awaitable[object]] | None = None,
+    ) -> None:
+        """`timeout` bounds each answer, `patience` the wait for a lost link; both in seconds.
+
+        `enter` is done first on every new link, before any call.
+        """
         self.address = address
         self.generation = 0
         self.round_trips = 0
         self._timeout = timeout
         self._patience = patience
+        self._enter = enter
         self._pipeline: Pipeline | None = None
         self._attached = trio.Event()
 
@@ -56,7 +67,11 @@ class Connection:
         link = await dialer.first()
         while True:
             async with link:
-                cause = await self._serve(link, task_status if self.generation == 0 else None)
+                cause = await self._entered(link)
+                if cause is None:
+                    cause = await self._serve(link, task_status if self.generation == 0 else None)
+                elif self.generation == 0:
+                    raise StartError(f"{self.address}: {cause.text}")
             link = await dialer.again(cause)
 
     async def call(self, *args: Argument, retry: bool = False) -> Reply:
@@ -130,6 +145,18 @@ class Connection:
         }
         name = "redis" if b"server" not in found else found[b"server"].lower()
         return ServerInfo(name, found.get(b"version", "0"))
+
+    async def _entered(self, link: Link) -> StateUnavailableError | None:
+        """Do what comes first on a link; return why it cannot be used, if so."""
+        if self._enter is None:
+            return None
+        with trio.move_on_after(self._timeout):
+            try:
+                await self._enter(link)
+            except StateUnavailableError as cause:
+                return cause
+            return None
+        return StateUnavailableError("Redis did not answer in time.")
 
     async def _serve(
         self, link: Link, task_status: trio.TaskStatus[None] | None

@@ -66,6 +66,7 @@ KEYS = (
     Key(":idle", "zset", "while there are pipes"),
     Key(":trash", "set", "until the sweep has freed what it names"),
     Key(":lease", "string", "expires"),
+    Key(":written", "string", "expires"),
     Key(":hints", "string", "expires"),
     Key(":probe:<node>:messages", "stream", "expires"),
 )
@@ -85,6 +86,11 @@ def feed_key(feed: FeedName) -> str:
 def join_key(join: Token) -> str:
     """Return the key of a join, and so the name of its hints."""
     return f"{domain_key(join.domain)}:join:{join.secret}"
+
+
+def written_key(domain: str) -> str:
+    """Return the key of what is written only to wait for replicas to have it."""
+    return f"{domain_key(domain)}:written"
 
 
 def due_key(domain: str) -> str:

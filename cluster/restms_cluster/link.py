@@ -6,7 +6,7 @@ comes out as LostError.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -152,6 +152,21 @@ class Link:
                 raise LostError from error
             except ProtocolError as error:
                 raise LostError("Redis sent what is not its protocol.") from error
+        return replies
+
+    async def call_many(
+        self, commands: Sequence[Sequence[Argument]]
+    ) -> list[Reply | ResponseError]:
+        """Run commands while nobody else uses the link, as a connection does."""
+        await self.send(b"".join([pack(*command) for command in commands]))
+        answers: list[Answer] = []
+        while len(answers) < len(commands):
+            answers += await self.receive()
+        replies: list[Reply | ResponseError] = []
+        for answer in answers:
+            if isinstance(answer, StateUnavailableError):
+                raise answer
+            replies.append(answer)
         return replies
 
     def post(self, data: bytes | Late) -> None:

@@ -2,17 +2,20 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, sweep
+from restms_cluster import domains, due, epochs, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import BrokenStateError, RestMSError, StartError
-from restms_cluster.keys import probe_key
+from restms_cluster.keeper import Keeper
+from restms_cluster.keys import probe_key, written_key
+from restms_cluster.levels import Disk, Durability, Level
+from restms_cluster.link import Link
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import DEFAULT
 from restms_cluster.notifications import Mode, Notifications
@@ -33,6 +36,7 @@ async def run(
     *,
     sweep_seconds: float,
     timeout_seconds: float,
+    durability: Durability | None = None,
     profiles: tuple[Profile, ...] | None = None,
     task_status: trio.TaskStatus[Broker] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -46,20 +50,38 @@ async def run(
     """
     profiles = load_profiles() if profiles is None else profiles
     node = secrets.token_hex(8)
-    connection = Connection(address, timeout=timeout_seconds)
+    library = Library(profile.lua for profile in profiles)
+    names = [domain.name for domain in configured]
+    durability = durability or Durability()
+    disk = Disk()
+
+    async def enter(link: Link) -> None:
+        await epochs.enter(link, names, library)
+        if durability.wants(Level.DISK):
+            await disk.look(link)
+
+    connection = Connection(address, timeout=timeout_seconds, enter=enter)
+    keeper = _keeper(address, durability, timeout_seconds, enter)
     notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))
     broker = Broker(
         connection=connection,
         notifications=notifications,
-        library=Library(profile.lua for profile in profiles),
+        library=library,
         profiles=profiles,
         domains={domain.name: domain for domain in configured},
         limits=limits,
         node=node,
+        durability=durability,
+        disk=disk,
+        keeper=keeper,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(connection.run)
         await check_server(connection)
+        if durability.wants(Level.DISK):
+            disk.check_start()
+        if keeper is not None:
+            await nursery.start(keeper.run)
         await nursery.start(notifications.run)
         try:
             await _warn_of_loss(connection)
@@ -75,6 +97,20 @@ async def run(
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
             nursery.start_soon(due.run, broker, domain.name)
         task_status.started(broker)
+
+
+def _keeper(
+    address: Address,
+    durability: Durability,
+    timeout_seconds: float,
+    enter: Callable[[Link], Awaitable[None]],
+) -> Keeper | None:
+    if not durability.wants(Level.REPLICAS):
+        return None
+    seconds = durability.replica_seconds
+    connection = Connection(address, timeout=timeout_seconds + seconds, enter=enter)
+    written = written_key(DEFAULT)
+    return Keeper(connection, written, replicas=durability.replicas, seconds=seconds)
 
 
 async def establish(broker: Broker) -> None:
@@ -119,6 +155,9 @@ async def _check(broker: Broker) -> None:
     while True:
         await trio.sleep(CHECK_SECONDS)
         try:
+            # A primary may have been a replica for a while, and this node's link have outlived it.
+            if await epochs.enter(broker.connection, broker.domains, broker.library):
+                broker.notifications.wake_all()
             await _request_hints(broker)
             arrived = await ready(broker)
         except RestMSError as error:

@@ -20,6 +20,12 @@ class DomainConfigure(Transition):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainEnter(Transition):
+    run: str
+    rested: str
+
+
+@dataclass(frozen=True, slots=True)
 class DomainRead(Transition):
     reads: ClassVar[bool] = True
 

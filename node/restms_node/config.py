@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import platformdirs
 
 from restms_cluster.errors import StartError
+from restms_cluster.levels import LEVELS, Durability, Level
 from restms_cluster.model import ConfiguredDomain, Limits
+from restms_cluster.names import FeedName
 from restms_node import values
 from restms_node.configured import read_domains
 from restms_node.values import Kind, Network, host_and_port
@@ -129,6 +131,17 @@ class Settings:
     redis_timeout_seconds: float = _option(
         values.seconds(), 10.0, "how long Redis may take to answer"
     )
+    durability: str = _option(
+        values.choice(*LEVELS),
+        str(Level.NODE),
+        "what a message has survived when its publisher is answered; feeds may have more",
+    )
+    replicas: int = _option(
+        values.whole(), 1, "how many replicas have a message then, at a level with replicas"
+    )
+    replica_seconds: float = _option(
+        values.seconds(), 1.0, "how long those may take; then the publisher is told 503"
+    )
     extra_profiles: tuple[str, ...] = _option(
         values.MODULES, (), "modules of profiles that do not come with the server"
     )
@@ -142,6 +155,17 @@ class Settings:
     )
     limits: Limits = field(default_factory=Limits)
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
+
+    @property
+    def levels(self) -> Durability:
+        """What is promised to publishers."""
+        feeds = {
+            FeedName(domain.name, feed.name): feed.durability
+            for domain in self.domains
+            for feed in domain.feeds
+        }
+        level = LEVELS[self.durability]
+        return Durability(level, feeds, self.replicas, self.replica_seconds)
 
     @property
     def host(self) -> str:

@@ -15,6 +15,7 @@ they are named or not (2/RestMS). Faults are ValueErrors that name the entry.
 from collections.abc import Sequence
 
 from restms_cluster.errors import BadRequestError
+from restms_cluster.levels import LEVELS, Level
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
 from restms_cluster.names import DEFAULT, check_name, check_text, is_domain, is_name
 from restms_cluster.terms import read_window
@@ -63,7 +64,9 @@ def _domain(entry: dict[str, object], limits: Limits) -> ConfiguredDomain:
 
 def _feed(where: str, entry: dict[str, object], limits: Limits) -> ConfiguredFeed:
     what = f"{_titled('feed', entry)} {where}"
-    _check_keys(what, entry, ("name", "type", "title", "license", "dead_letter", "dedup"))
+    _check_keys(
+        what, entry, ("name", "type", "title", "license", "dead_letter", "dedup", "durability")
+    )
     name, type_, title, license_ = (
         _text(what, entry, key, limits) for key in ("name", "type", "title", "license")
     )
@@ -78,7 +81,16 @@ def _feed(where: str, entry: dict[str, object], limits: Limits) -> ConfiguredFee
     letters = _text(what, entry, "dead_letter", limits)
     if letters and not is_name(letters):
         raise ValueError(f"The dead_letter of the {what} must be the name of a feed.")
-    return ConfiguredFeed(name, type_, title, license_, letters, _window(what, entry))
+    return ConfiguredFeed(
+        name, type_, title, license_, letters, _window(what, entry), _level(what, entry)
+    )
+
+
+def _level(what: str, entry: dict[str, object]) -> Level:
+    level = LEVELS.get(str(entry.get("durability", Level.NODE)))
+    if level is None:
+        raise ValueError(f"The durability of the {what} must be one of {', '.join(LEVELS)}.")
+    return level
 
 
 def _window(what: str, entry: dict[str, object]) -> str:

@@ -20,6 +20,7 @@ from restms_cluster.errors import (
     RestMSError,
     TooLargeError,
 )
+from restms_cluster.levels import Level
 from restms_cluster.model import Draft, Sealed
 from restms_cluster.names import FeedName
 from restms_node.exchange import NO_STORE, Answer
@@ -71,7 +72,8 @@ class Intake:
         routed = ("RestMS-Routed", str(self._routed))
         full = (("RestMS-Full", str(self._full)),) if self._full else ()
         if self._failure is None:
-            return Answer(200, (routed, *full, NO_STORE))
+            level = self._node.broker.durability.of(self._feed)
+            return Answer(200, (routed, *full, *survived(level), NO_STORE))
         # What an error says of its request is true of the message that it is about.
         text = self._failure.text.replace("; nothing was routed", "").rstrip(".")
         self._failure.text = f"{text}; messages of the stream routed before: {self._routed}."
@@ -131,3 +133,8 @@ class Intake:
         await self._node.waits.until_draining()
         self._failure = DrainingError("This node is going down; another one will take the rest.")
         self._receiving.cancel()
+
+
+def survived(level: Level) -> tuple[tuple[str, str], ...]:
+    """Return the header that tells what the messages have survived, where it is more than usual."""
+    return (("RestMS-Durability", str(level)),) if level else ()

@@ -12,7 +12,7 @@ from restms_node import documents, documents_sealed
 from restms_node.bodies import posted, posted_messages
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
-from restms_node.intake import Intake
+from restms_node.intake import Intake, survived
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
 from restms_node.representations import Representation
@@ -98,7 +98,7 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
         answer = _counts(representation, receipt.routed)
     else:
         answer = Answer(200)  # 4/AMQP9: an empty document
-    return answer.having(NO_STORE, *_full(receipt.routed))
+    return answer.having(NO_STORE, *_full(receipt.routed), *survived(receipt.level))
 
 
 def _counts(representation: Representation, routed: Sequence[Routed]) -> Answer:

@@ -142,7 +142,7 @@ async def _serve(
             address = Address.parse(settings.redis)
             data = str(address)
         else:
-            url = await nursery.start(EmbeddedServer(settings.data_dir).run)
+            url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
             address = Address.parse(url)
             data = str(settings.data_dir)
         async with trio.open_nursery() as members:
@@ -154,6 +154,7 @@ async def _serve(
                     settings.limits,
                     sweep_seconds=settings.sweep_seconds,
                     timeout_seconds=settings.redis_timeout_seconds,
+                    durability=settings.levels,
                     profiles=profiles,
                 )
             )

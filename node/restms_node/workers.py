@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
             if settings.redis:
                 data = str(Address.parse(settings.redis))
             else:
-                url = await nursery.start(EmbeddedServer(settings.data_dir).run)
+                url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
             await _supervise(settings, place, data)
