@@ -22,7 +22,7 @@ class Server:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
         socket_path = self._sockets / "redis.sock"
-        self.port = port = _free_port() if tcp else 0
+        self.port = port = free_port() if tcp else 0
         self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
         self.log = directory / "server.log"
         self._command = [
@@ -35,6 +35,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
+        self._paused = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -42,6 +43,11 @@ class Server:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.005)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, that is not frozen."""
+        return self._process.poll() is None and not self._paused
 
     def client(self) -> "redis.Redis":
         """Return a plain client, for what a test does behind the product's back."""
@@ -63,10 +69,12 @@ class Server:
     def pause(self) -> None:
         """Freeze the process: connections stay open and nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
+        self._paused = True
 
     def resume(self) -> None:
         """Let a frozen process go on."""
         self._process.send_signal(signal.SIGCONT)
+        self._paused = False
 
     def close(self) -> None:
         """Kill the process and remove its socket."""
@@ -119,6 +127,7 @@ def find_binary() -> Path:
     raise RuntimeError("There is no valkey-server and no redis-server to test with.")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

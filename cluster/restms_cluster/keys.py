@@ -78,6 +78,11 @@ def domain_key(domain: str) -> str:
     return f"{PREFIX}{{{domain}}}"
 
 
+def domain_of(key: str) -> str:
+    """Return the domain of one of its keys."""
+    return key[len(PREFIX) + 1 : key.index("}")]
+
+
 def feed_key(feed: FeedName) -> str:
     """Return the key of a feed, and so the name of its hints."""
     return f"{domain_key(feed.domain)}:feed:{feed.key}"

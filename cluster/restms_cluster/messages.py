@@ -71,7 +71,7 @@ async def publish(
     """
     level = broker.durability.of(feed)
     if Level.DISK in level:
-        broker.disk.check()
+        broker.shards.home(feed.domain).disk.check()
     steps: list[ContentStage] = []
     rows = _rows(broker, feed, drafts, steps)
     deliveries = broker.limits.deliveries_per_request

@@ -14,11 +14,11 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 
 from restms_cluster import member
-from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
 from restms_cluster.profiles import load_profiles
+from restms_cluster.topology import Topology, parse_topology
 from restms_node.app import make_app
 from restms_node.config import Settings
 from restms_node.guard import Guard
@@ -139,17 +139,17 @@ async def _serve(
     profiles = load_profiles(settings.extra_profiles)
     async with trio.open_nursery() as nursery:
         if settings.redis:
-            address = Address.parse(settings.redis)
-            data = str(address)
+            topology: Topology = parse_topology(settings.redis)
+            data = str(topology)
         else:
             url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
-            address = Address.parse(url)
+            topology = parse_topology(url)
             data = str(settings.data_dir)
         async with trio.open_nursery() as members:
             broker = await members.start(
                 partial(
                     member.run,
-                    address,
+                    topology,
                     settings.domains,
                     settings.limits,
                     sweep_seconds=settings.sweep_seconds,
@@ -169,7 +169,7 @@ async def _serve_http(
 ) -> None:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
-    waits = Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
+    waits = Waits(broker.shards, most=settings.max_waits, reread_seconds=reread_seconds)
     node = Node(broker, waits, settings)
     config = Config()
     config.graceful_timeout = settings.drain_seconds

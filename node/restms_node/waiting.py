@@ -12,7 +12,7 @@ from typing import TypeVar
 import trio
 
 from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
-from restms_cluster.notifications import Notifications
+from restms_cluster.shards import Shards
 from restms_node.exchange import Watched
 
 T = TypeVar("T")
@@ -23,8 +23,8 @@ RETRY_SECONDS = 1.0  # after a read that Redis did not answer
 class Waits:
     """The waits parked on this node: bounded in number, ended together when it drains."""
 
-    def __init__(self, notifications: Notifications, *, most: int, reread_seconds: float) -> None:
-        self._notifications = notifications
+    def __init__(self, shards: Shards, *, most: int, reread_seconds: float) -> None:
+        self._shards = shards
         self._most = most
         self._reread_seconds = reread_seconds
         self._ended = trio.Event()
@@ -65,7 +65,7 @@ class Waits:
         """Wait as `until` does, inside of `place`: a stream waits again and again in one place."""
         self._check_draining()
         with trio.move_on_after(seconds) as scope, watched(scope):
-            async with self._notifications.watch(hints) as watch:
+            async with self._shards.watch(hints) as watch:
                 while True:
                     pause = self._reread_seconds
                     try:
@@ -101,7 +101,7 @@ class Waits:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
         self.draining = True
         self._draining.set()
-        self._notifications.wake_all()
+        self._shards.wake_all()
 
     async def until_draining(self) -> None:
         """Wait until the node drains."""

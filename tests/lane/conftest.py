@@ -129,7 +129,7 @@ def serving(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Serving:
 
     @asynccontextmanager
     async def serve(*, idle_seconds: float = SECONDS, **settings: Any) -> AsyncIterator[Served]:
-        waits = Waits(broker.notifications, most=100, reread_seconds=SECONDS)
+        waits = Waits(broker.shards, most=100, reread_seconds=SECONDS)
         node = Node(broker, waits, Settings(**settings))
         async with trio.open_nursery() as nursery:
             lane = Lane(node, nursery, idle_seconds=idle_seconds)
