@@ -49,9 +49,9 @@ class Publisher:
     size: int = 1
     sent: int = field(default=0, init=False)
 
-    async def run(self, rate: float) -> None:
-        """Publish for ever, so many messages a second at most."""
-        while True:
+    async def run(self, rate: float, ending: trio.Event) -> None:
+        """Publish so many messages a second at most, until told to end."""
+        while not ending.is_set():
             await self.publish()
             await trio.sleep(self.size / rate * self.random.uniform(0.5, 1.5))
 
@@ -59,7 +59,6 @@ class Publisher:
         """Publish the next messages, until they are answered."""
         numbers = range(self.sent + 1, self.sent + 1 + self.size)
         self.sent += self.size
-        # Whoever is told to end meanwhile ends when it knows: a half is no message.
         await self._insist(numbers)
 
     async def _insist(self, numbers: range) -> None:
@@ -145,4 +144,4 @@ class Streamer(Publisher):
     async def _items(self, numbers: range) -> AsyncIterator[bytes]:
         for number in numbers:
             yield cbor2.dumps(self._message(number))
-            await trio.sleep(self.random.uniform(0, 0.05))
+            await trio.sleep(self.random.uniform(0, 0.01))

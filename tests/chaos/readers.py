@@ -41,14 +41,15 @@ class Reader(ABC):
     client: Client
     ledger: Ledger
     format: Format = JSON
+    type: str = ""
 
     @abstractmethod
     async def run(self) -> None:
         """Read for ever."""
 
-    async def listed(self) -> list[Element]:
+    async def listed(self, client: Client) -> list[Element]:
         """Return what the pipe lists: its messages and the asynclet."""
-        answer = await self.read(self.pipe)
+        answer = await client.insist("GET", path_of(self.pipe), headers=self.accept())
         if answer.status != 200:
             return []
         return self.format.read(answer.body)["restms"]["pipe"][0].get("message", [])
@@ -83,7 +84,7 @@ class OneByOne(Reader):
 
     async def run(self) -> None:
         while True:
-            listed = await self.listed()
+            listed = await self.listed(self.client)
             if not listed:
                 await self.gone()
             for each in listed:
