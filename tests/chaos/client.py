@@ -144,9 +144,7 @@ class Client:
             sent = b""
             async for piece in body:
                 await self._stream.send_all(self._http.send(h11.Data(piece)) or b"")
-        await self._stream.send_all(
-            (sent or b"") + (self._http.send(h11.EndOfMessage()) or b"")
-        )
+        await self._stream.send_all((sent or b"") + (self._http.send(h11.EndOfMessage()) or b""))
 
     async def _next(self) -> h11.Event | type[h11.PAUSED] | type[h11.NEED_DATA]:
         assert self._stream is not None

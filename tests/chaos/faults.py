@@ -287,6 +287,7 @@ async def _one(blow: Blow, setting: Setting, ledger: Ledger) -> None:
         return
     if fault.whose:
         setting.busy.add(owner)
+    ledger.counts[f"fault: {blow.name}"] += 1
     ledger.note(f"{text} begins, for {blow.seconds:.1f} s")
     try:
         await fault.do(scene)

@@ -50,7 +50,9 @@ class Population:
         ]
         to_all = [Route(_to(*everybody))]
         self._publisher("fanout", fanout, Publisher, JSON, Repeats.MESSAGE_ID, to_all)
-        self._publisher("fanout-stream", fanout, Streamer, CBOR, Repeats.MESSAGE_ID, to_all, size=20)
+        self._publisher(
+            "fanout-stream", fanout, Streamer, CBOR, Repeats.MESSAGE_ID, to_all, size=20
+        )
 
         direct = await self._feed("direct", "direct")
         west = await self._reader(Streaming, "direct/multipart", direct, "w", media_type=MULTIPART)
@@ -75,21 +77,33 @@ class Population:
         self._publisher("headers", headers, Publisher, XML, Repeats.NOTHING, colours)
 
         rotator = await self._feed("rotator", "rotator", **DEDUP)
-        workers = [
-            await self._reader(OneByOne, "rotator/worker 1", rotator, type="ondemand"),
-            await self._reader(OneByOne, "rotator/worker 2", rotator, type="ondemand", format=XML),
+        pipes = [
+            await self._reader(OneByOne, "rotator/one by one", rotator, format=XML),
             await self._reader(InBatches, "rotator/batches", rotator),
         ]
-        shared = [Route(_to(*workers))]
+        shared = [Route(_to(*pipes))]
         self._publisher("rotator", rotator, Publisher, CBOR, Repeats.MESSAGE_ID, shared, one=True)
 
         service = await self._feed("service", "service")
-        servants = [
-            await self._reader(OneByOne, "service/worker", service, type="ondemand", format=CBOR),
+        workers = [
+            await self._reader(OneByOne, "service/worker 1", service, type="ondemand", format=CBOR),
+            await self._reader(OneByOne, "service/worker 2", service, type="ondemand", format=XML),
             await self._reader(Streaming, "service/sequence", service, media_type=SEQUENCE),
         ]
-        served = [Route(_to(*servants))]
-        self._publisher("service", service, Publisher, XML, Repeats.KEY, served, one=True, size=5)
+        served = [Route(_to(*workers))]
+        how = {"one": True, "ordered": False, "size": 5}
+        self._publisher("service", service, Publisher, XML, Repeats.KEY, served, **how)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self.clients:
+            await client.close()
+
+    @property
+    def clients(self) -> list[Client]:
+        theirs = [one.client for one in (*self.publishers, *self.readers)]
+        acknowledging = [one.acknowledging for one in self.readers if isinstance(one, Streaming)]
+        return [self._client, *theirs, *acknowledging]
 
     async def drained(self) -> bool:
         """Tell whether every pipe lists nothing but its asynclet."""

@@ -35,7 +35,11 @@ class Route:
 
 @dataclass
 class Publisher:
-    """Publishes one message in each request."""
+    """Publishes `size` messages in each request.
+
+    `one` tells that one of those of a route gets a message, not all; `ordered` is false where
+    a message may be left for a reader who has gone, and so come after newer ones.
+    """
 
     name: str
     feed: str
@@ -46,6 +50,7 @@ class Publisher:
     ledger: Ledger
     random: Random
     one: bool = False
+    ordered: bool = True
     size: int = 1
     sent: int = field(default=0, init=False)
 
@@ -98,6 +103,7 @@ class Publisher:
                 self._route(number).to,
                 one=self.one,
                 exact=self.repeats is not Repeats.NOTHING,
+                ordered=self.ordered,
             )
 
     def _refused(self, number: int, why: str) -> None:

@@ -12,6 +12,7 @@ from wsproto.events import (
     AcceptConnection,
     BytesMessage,
     CloseConnection,
+    Event,
     Ping,
     RejectConnection,
     Request,
@@ -126,10 +127,12 @@ class Streaming(Reader):
 
     media_type: str = "text/event-stream"
 
-    async def run(self) -> None:
-        self._acknowledging = Client(self.client.address)
+    def __post_init__(self) -> None:
+        self.acknowledging = Client(self.client.address)
         self._taken: list[str] = []
         self._last = ""
+
+    async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
             while True:
@@ -170,7 +173,7 @@ class Streaming(Reader):
             await trio.sleep(GATHER_SECONDS)
             taken, self._taken = self._taken, []
             if taken:
-                await self.free(self._acknowledging, taken)
+                await self.free(self.acknowledging, taken)
 
 
 class OverWebSocket(Reader):
@@ -194,7 +197,7 @@ class OverWebSocket(Reader):
         host, port = self.client.address
         request = Request(f"{host}:{port}", path_of(self.pipe), subprotocols=["restms.cbor"])
         await stream.send_all(socket.send(request))
-        frame = b""
+        self._read = b""
         while True:
             data = None
             with trio.move_on_after(SILENT_SECONDS):
@@ -204,31 +207,34 @@ class OverWebSocket(Reader):
             socket.receive_data(bytes(data))
             hrefs: list[str] = []
             for event in socket.events():
-                if isinstance(event, RejectConnection):
-                    await self._rejected(event)
-                    return
-                if isinstance(event, CloseConnection):
-                    if event.code == 4404:
-                        await self.gone()
-                    await self.client.cut()
-                    return
-                if isinstance(event, Ping):
-                    await stream.send_all(socket.send(event.response()))
                 if isinstance(event, BytesMessage):
-                    frame += bytes(event.data)
-                    if event.message_finished:
-                        hrefs += self._frame(cbor2.loads(frame))
-                        frame = b""
-                assert isinstance(event, AcceptConnection | BytesMessage | Ping)
+                    hrefs += self._frame(event)
+                elif isinstance(event, Ping):
+                    await stream.send_all(socket.send(event.response()))
+                elif not isinstance(event, AcceptConnection):
+                    await self._ended(event)
+                    return
             if hrefs:
                 said = cbor2.dumps({"acknowledge": hrefs[-1]})
                 await stream.send_all(socket.send(BytesMessage(said)))
 
-    def _frame(self, said: Element) -> list[str]:
+    def _frame(self, event: BytesMessage) -> list[str]:
+        self._read += bytes(event.data)
+        if not event.message_finished:
+            return []
+        said, self._read = cbor2.loads(self._read), b""
         if "message" not in said:
             return []
         self.take(said["message"])
         return [said["message"]["href"]]
+
+    async def _ended(self, event: Event) -> None:
+        if isinstance(event, RejectConnection):
+            await self._rejected(event)
+        elif isinstance(event, CloseConnection) and event.code == 4404:
+            await self.gone()
+        else:
+            await self.client.cut()
 
     async def _rejected(self, event: RejectConnection) -> None:
         if event.status_code == 404:

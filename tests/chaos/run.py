@@ -15,7 +15,7 @@ from tests.chaos.setting import NODES, Kind, Setting, opened
 ANSWERED_SECONDS = 120.0  # for publishers to have their last answer: an answer may be long lost
 MENDED_SECONDS = 30.0
 DRAINED_SECONDS = 120.0
-LAST_WORDS = 12  # of each publisher: some for everybody
+LAST_WORDS = 6  # of each publisher: some for everybody
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
             tell("the faults are over")
             await _end(population, setting, ledger)
             nursery.cancel_scope.cancel()
+        await population.close()
         ledger.close()
         _count(population, ledger)
         if ledger.broken:
@@ -111,7 +112,7 @@ async def _within(
 
 
 def _count(population: Population, ledger: Ledger) -> None:
-    for client in [one.client for one in (*population.publishers, *population.readers)]:
+    for client in population.clients:
         ledger.counts["answers lost"] += client.cuts
         for word, count in client.refusals.items():
             ledger.counts[f"503 {word}"] += count
