@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=RATE, help="messages posted a second (%(default)g)"
     )
+    parser.add_argument("--log", action="store_true", help="tell the time line in any case")
     asked = parser.parse_args()
     kind = KINDS[asked.setting]
     names = faults.possible(sentinel=kind.sentinel)
@@ -42,7 +43,7 @@ def main() -> None:
         parser.error("seconds and rate are positive numbers")
     if find_haproxy() is None:
         sys.exit("HAProxy is missing: on Debian and Ubuntu, install haproxy.")
-    plan = Plan(kind, asked.seconds, asked.seed, wanted, asked.rate)
+    plan = Plan(kind, asked.seconds, asked.seed, wanted, asked.rate, asked.log)
     print(f"{kind.text}; --seed {plan.seed}", flush=True)
     ledger = trio.run(run, plan, lambda text: print(text, flush=True))
     print(ledger.report())

@@ -15,7 +15,7 @@ from tests.servers import Server
 STORM_SECONDS, QUIET_SECONDS = 45.0, 30.0
 PAUSE_SECONDS = 3.0  # between the beginnings of two faults, on average
 LAG_SECONDS = 2.0  # how old a write may be that Redis has not on disk, or not on any replica
-ZOMBIE_SECONDS = 15.0  # how long a primary that was replaced may go on taking writes
+ZOMBIE_SECONDS = 10.0  # how long a primary that was replaced may go on taking writes
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ async def worker_kill(scene: Scene) -> None:
 
 
 async def redis_kill(scene: Scene) -> None:
-    server, begun = scene.setting.primary(), scene.ledger.now()
+    server, may = scene.setting.primary(), scene.setting.kind.kill
     with scene.trouble(sure=False, all=True):
         with scene.trouble(sure=True, all=True):
+            window = scene.ledger.may_lose(may, LAG_SECONDS) if may else None
             await trio.to_thread.run_sync(server.kill)
-            if scene.setting.kind.kill:
-                ended = scene.ledger.now()
-                scene.ledger.may_lose(begun - LAG_SECONDS, ended, scene.setting.kind.kill)
+            if window:
+                window.ends = scene.ledger.now()
             await trio.sleep(scene.seconds / 2)
         await trio.to_thread.run_sync(server.start)
 
@@ -133,17 +133,16 @@ async def failover_asked(scene: Scene) -> None:
 
 @asynccontextmanager
 async def _failing_over(scene: Scene) -> AsyncGenerator[Server]:
-    begun, old = scene.ledger.now(), scene.setting.primary()
     await scene.setting.until_whole()
+    begun, old, may = scene.ledger.now(), scene.setting.primary(), scene.setting.kind.failover
+    window = scene.ledger.may_lose(may, LAG_SECONDS) if may else None
     with scene.trouble(sure=False, all=True):
         yield old
         switched = scene.ledger.now()
         scene.ledger.note(f"another primary after {switched - begun:.1f} s")
-        await trio.sleep(scene.seconds)
-    if scene.setting.kind.failover:
-        scene.ledger.may_lose(
-            begun - LAG_SECONDS, switched + ZOMBIE_SECONDS, scene.setting.kind.failover
-        )
+        await trio.sleep(ZOMBIE_SECONDS)
+    if window:
+        window.ends = scene.ledger.now()
 
 
 async def clients_killed(scene: Scene) -> None:

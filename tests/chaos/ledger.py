@@ -1,5 +1,6 @@
 """What became of every message, and whether that is what was promised."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,13 +32,23 @@ class Sent:
         return not self.got if self.one else not self.to <= self.got
 
 
-@dataclass(frozen=True)
+@dataclass
 class Window:
-    """A time of which Redis may have lost what was acknowledged."""
+    """A time of which Redis may have lost what was acknowledged; it ends when that is known."""
 
-    begins: float
-    ends: float
     why: str
+    fault: float
+    begins: float
+    ends: float = math.inf
+    lost: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Tell how many were lost, and in how many seconds after the fault they were answered."""
+        told = f"{len(self.lost)} lost ({self.why}), a fault at {self.fault:.2f}"
+        if not self.lost:
+            return told
+        first, last = min(self.lost) - self.fault, max(self.lost) - self.fault
+        return f"{told}: answered {first:+.2f} to {last:+.2f} s from it"
 
 
 def identity(publisher: str, number: int) -> str:
@@ -78,9 +89,10 @@ class Ledger:
         """Write down what must not be."""
         self._faults[kind].append(f"{self.now():.2f}: {text}")
 
-    def may_lose(self, begins: float, ends: float, why: str) -> None:
-        """Allow the loss of what was acknowledged between two times."""
-        self.windows.append(Window(begins, ends, why))
+    def may_lose(self, why: str, lag: float) -> Window:
+        """Allow the loss of what was acknowledged in the last `lag` seconds, and from now on."""
+        self.windows.append(Window(why, self.now(), self.now() - lag))
+        return self.windows[-1]
 
     # What publishers tell
 
@@ -144,7 +156,7 @@ class Ledger:
         if int(number) < newest and not sent.ordered:
             self.counts["overtaken, as it may be"] += 1
         elif int(number) < newest:
-            self.violation("misordered", f"{pipe} got {name} after {publisher}.{newest}")
+            self._unless_lossy("misordered", f"{pipe} got {name} after {publisher}.{newest}")
         self._newest[pipe, publisher] = max(newest, int(number))
 
     def _unless_lossy(self, kind: str, text: str) -> None:
@@ -157,26 +169,35 @@ class Ledger:
     # The end
 
     def owed(self) -> list[str]:
-        """Return the messages that were acknowledged and have not come yet."""
+        """Return the messages that were acknowledged, have not come yet, and must."""
+        return [name for name in self._missing() if not self._may_be_lost(name)]
+
+    def _missing(self) -> list[str]:
         return [
             name
             for name, sent in self.sent.items()
             if sent.acknowledged is not None and sent.routed and sent.missing
         ]
 
+    def _may_be_lost(self, name: str) -> Window | None:
+        """Return the last of the windows that a message was answered in."""
+        at = self.sent[name].acknowledged or 0.0
+        found = [window for window in self.windows if window.begins <= at <= window.ends]
+        return found[-1] if found else None
+
     def close(self) -> None:
         """Turn what is owed into losses: allowed ones, or violations."""
-        for name in self.owed():
+        for name in self._missing():
             sent = self.sent[name]
-            at = sent.acknowledged or 0.0
-            if any(window.begins <= at <= window.ends for window in self.windows):
+            if window := self._may_be_lost(name):
                 self.counts["lost, as it may be"] += 1
+                window.lost.append(sent.acknowledged or 0.0)
                 continue
             missing = sorted(sent.to) if sent.one else sorted(sent.to - sent.got)
             self.violation(
                 "lost",
-                f"{name} for {', '.join(missing)}: sent {sent.at:.2f}, answered {at:.2f}, "
-                f"{sent.tries} tries",
+                f"{name} for {', '.join(missing)}: sent {sent.at:.2f}, answered "
+                f"{sent.acknowledged:.2f}, {sent.tries} tries",
             )
 
     @property
@@ -185,7 +206,7 @@ class Ledger:
         return any(self._faults.values())
 
     def report(self) -> str:
-        """Return the ledger in words and figures."""
+        """Return the account in words and figures."""
         sent = self.sent.values()
         unknown = [one for one in sent if one.acknowledged is None and not one.refused]
         figures = {
@@ -204,13 +225,11 @@ class Ledger:
         if times:
             told = [f"{share:g} % {_share(times, share):.2f} s" for share in (50, 99, 99.9)]
             lines.append(f"first try to 200: {', '.join(told)}, longest {times[-1]:.1f} s")
-        lines += [f"may lose {one.begins:.2f} to {one.ends:.2f}: {one.why}" for one in self.windows]
+        lines += [str(window) for window in self.windows]
         for kind, found in self._faults.items():
             if found:
                 lines.append(f"NOT AS PROMISED: {kind}, {len(found)} times")
                 lines += [f"    {text}" for text in found[:MOST_TOLD]]
-        if any(self._faults.values()):
-            lines += ["The time line:", *self.timeline]
         return "\n".join(lines)
 
 

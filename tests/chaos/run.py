@@ -27,6 +27,7 @@ class Plan:
     seed: int
     faults: Sequence[str]
     rate: float
+    log: bool = False
 
 
 async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
@@ -48,8 +49,8 @@ async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
         await population.close()
         ledger.close()
         _count(population, ledger)
-        if ledger.broken:
-            tell(setting.log())
+        if ledger.broken or plan.log:
+            tell("\n".join([setting.log(), "The time line:", *ledger.timeline]))
         return ledger
 
 
@@ -88,7 +89,6 @@ async def _end(population: Population, setting: Setting, ledger: Ledger) -> None
         return not ledger.owed() and await population.drained()
 
     await _within(DRAINED_SECONDS, drained, "all pipes are empty", ledger)
-    ledger.note(f"drained {ledger.now() - begun:.1f} s after the last words began")
     for reader in population.readers:
         if ledger.last_delivery.get(reader.name, 0.0) < begun:
             ledger.violation("silence", f"{reader.name} got none of the last words")

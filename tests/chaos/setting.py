@@ -27,6 +27,7 @@ ALL = (
 )
 RESTART_SECONDS = 0.5
 WHOLE_SECONDS = 20.0
+LINE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,9 @@ class Setting:
             self.single = Server(self.directory, *options, tcp=True)
 
     def log(self) -> str:
-        """Return the last that the nodes have written."""
-        return "\n".join(f"--- {one.name}\n{one.node.log()[-4000:]}" for one in self.stations)
+        """Return what the nodes have written."""
+        lines = [(one.name, line) for one in self.stations for line in one.node.log().splitlines()]
+        return "\n".join(f"{name}: {line[:LINE_CHARACTERS]}" for name, line in lines)
 
     def close(self) -> None:
         """End all that was started."""

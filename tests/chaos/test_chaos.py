@@ -54,7 +54,7 @@ async def test_a_repeat_may_come_twice_only_where_nothing_makes_it_safe() -> Non
 
 async def test_what_redis_may_lose_is_no_violation_but_a_uri_of_two_messages_is() -> None:
     ledger = Ledger()
-    ledger.may_lose(0, 1, "its last second")
+    ledger.may_lose("its last second", 1)
     for number in (1, 2):
         ledger.publishes(f"a.{number}", frozenset({"here"}), one=False, exact=True)
         ledger.acknowledged(f"a.{number}")
