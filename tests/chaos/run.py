@@ -42,6 +42,7 @@ async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
             for reader in population.readers:
                 nursery.start_soon(reader.run)
             nursery.start_soon(readiness.watch, setting, ledger)
+            nursery.start_soon(faults.watch_primary, setting, ledger)
             await _load(plan, population, setting, ledger, blows)
             tell("the faults are over")
             await _end(population, setting, ledger)

@@ -32,32 +32,49 @@ LINE_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to run Redis, and what then may be lost: `kill` and `failover` in words, or nothing."""
+    """A way to run Redis, with the level of the nodes.
+
+    `crash` and `failover` tell whether such a thing may lose acknowledged messages.
+    """
 
     name: str
     text: str
     fsync: str
+    level: tuple[str, ...] = ()
     sentinel: bool = False
-    durability: str = "node"
-    kill: str = ""
-    failover: str = ""
+    crash: bool = False
+    failover: bool = False
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("always", "one server, appendfsync always", "always", durability="disk"),
-        Kind("everysec", "one server, appendfsync everysec", "everysec", kill="the last second"),
+        Kind("always", "one server, appendfsync always", "always", ("--durability", "disk")),
+        Kind("everysec", "one server, appendfsync everysec", "everysec", crash=True),
         Kind(
-            "sentinel", "a primary, two replicas, three sentinels", "everysec", sentinel=True,
-            failover="what no replica had yet",
+            "sentinel",
+            "a primary, two replicas, three Sentinels",
+            "everysec",
+            sentinel=True,
+            failover=True,
         ),
         Kind(
-            "sentinel-wait", "the same, and WAIT for one replica", "everysec", sentinel=True,
-            durability="replicas",
+            "sentinel-wait-1",
+            "the same, and WAIT for one of the replicas",
+            "everysec",
+            ("--durability", "replicas", "--replicas", "1"),
+            sentinel=True,
+            failover=True,
+        ),
+        Kind(
+            "sentinel-wait-2",
+            "the same, and WAIT for both of the replicas",
+            "everysec",
+            ("--durability", "replicas", "--replicas", "2"),
+            sentinel=True,
         ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -198,8 +215,7 @@ class Setting:
             await nursery.start(relay.run)
             # Sentinels tell nodes the way themselves: there no relay is on it.
             url = self.sentinels.url if self.sentinels else f"redis://127.0.0.1:{relay.port}/0"
-            level = ("--durability", self.kind.durability)
-            node = Node(self.directory, f"node-{number}", url, (*ALL, *level, *options))
+            node = Node(self.directory, f"node-{number}", url, (*ALL, *self.kind.level, *options))
             self.stations.append(Station(node, number))
             self.stations[-1].redis = relay
         for station in self.stations:
