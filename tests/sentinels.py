@@ -81,8 +81,8 @@ class Sentinels:
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/0?master={NAME}"
 
-    def client(self) -> "redis.Redis":
-        """Return a plain client of the server that is the primary now."""
+    def client(self, _domain: str = "default") -> "redis.Redis":
+        """Return a plain client of the server that is the primary now, of all domains."""
         return self.primary().client()
 
     def primary(self) -> Server:

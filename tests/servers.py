@@ -18,7 +18,9 @@ START_SECONDS = 10.0
 class Server:
     """One server process. `url` stays the same when it is started again."""
 
-    def __init__(self, directory: Path, *extra: str, tcp: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+    ) -> None:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
         socket_path = self._sockets / "redis.sock"
@@ -26,7 +28,7 @@ class Server:
         self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
         self.log = directory / "server.log"
         self._command = [
-            str(find_binary()),
+            str(binary or find_binary()),
             *("--port", str(port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(socket_path), "--dir", str(directory), "--save", ""),
             *extra,
@@ -95,20 +97,27 @@ class Server:
                 return False
 
 
-def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
+def start_server(
+    directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+) -> Server:
     """Start a server with its data in `directory`; `extra` are further command line options."""
-    return Server(directory, *extra, tcp=tcp)
+    return Server(directory, *extra, tcp=tcp, binary=binary)
 
 
-def start_replica(directory: Path, primary: Server) -> Server:
-    """Start a replica of a server that listens on TCP; return it once it has all that was there."""
+def start_replica(directory: Path, primary: Server, port: int = 0) -> Server:
+    """Start a replica of a server that listens on TCP; return it once it has all that was there.
+
+    It finds the primary behind another port, if one is given.
+    """
     replica = Server(directory, tcp=True)
     with replica.client() as client, primary.client() as asked:
-        client.replicaof("127.0.0.1", str(primary.port))
+        asked.config_set("repl-diskless-sync-delay", 0)  # or it waits for more replicas
+        client.replicaof("127.0.0.1", str(port or primary.port))
         deadline = time.monotonic() + START_SECONDS
-        while not asked.wait(1, 1000):
+        while client.info("replication")["master_link_status"] != "up":
             if time.monotonic() > deadline:
                 raise RuntimeError(f"The replica does not follow:\n{replica.log.read_text()}")
+            time.sleep(0.005)
     return replica
 
 

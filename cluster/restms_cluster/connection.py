@@ -30,10 +30,14 @@ _logger = logging.getLogger("restms.connection")
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What the server says it is: `name` is "redis", "valkey" or the like, in small letters."""
+    """What the server says it is: `name` is "redis", "valkey" or the like, in small letters.
+
+    `mode` is "standalone", "cluster" or "sentinel".
+    """
 
     name: str
     version: str
+    mode: str = "standalone"
 
 
 async def _at_once(_: Calls) -> None:
@@ -127,10 +131,11 @@ class Connection(Calls):
         found = {
             name: value.decode("utf-8", "replace")
             for name, value in zip(facts[::2], facts[1::2], strict=False)
-            if name in (b"server", b"version") and isinstance(value, bytes)
+            if name in (b"server", b"version", b"mode") and isinstance(value, bytes)
         }
         name = "redis" if b"server" not in found else found[b"server"].lower()
-        return ServerInfo(name, found.get(b"version", "0"))
+        mode = found.get(b"mode", "standalone")
+        return ServerInfo(name, found.get(b"version", "0"), mode)
 
     async def _serve(
         self, link: Link, task_status: trio.TaskStatus[None] | None

@@ -27,7 +27,7 @@ from redis.exceptions import ResponseError
 
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.keys import domain_key
-from restms_cluster.link import Argument, DemotedError, Reply
+from restms_cluster.link import Argument, DemotedError, MovedError, Reply
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import DomainEnter
 
@@ -116,7 +116,10 @@ async def run_of(link: Server) -> str:
 
 async def _rested_before(link: Server, run: str) -> str:
     """Return the run that ended in order, with all its writes, before this one; or nothing."""
-    (answer,) = await link.call_many([("GET", RESTED)])
+    try:
+        (answer,) = await link.call_many([("GET", RESTED)])
+    except MovedError:
+        return ""  # a Redis Cluster is no embedded server
     before, _, now = answer.decode().partition(" ") if isinstance(answer, bytes) else ("", "", "")
     return before if now == run else ""
 

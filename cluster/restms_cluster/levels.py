@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag
 
-from redis.exceptions import ResponseError
-
 from restms_cluster.epochs import Server
 from restms_cluster.errors import StartError, StateUnavailableError, UnavailableError
 from restms_cluster.names import FeedName
@@ -71,12 +69,14 @@ class Disk:
         """Find it out anew: it is asked on each new link, for it may be another server."""
         wanted = {"appendonly": b"yes", "appendfsync": b"always"}
         replies = await link.call_many([("CONFIG", "GET", name) for name in wanted])
-        self._trouble = ""
-        for (name, value), reply in zip(wanted.items(), replies, strict=True):
-            if isinstance(reply, ResponseError) or not isinstance(reply, list):
-                self._trouble = f"it does not tell its {name}"
-            elif reply[1:] != [value]:
-                self._trouble = f"its {name} is not {value.decode()}"
+        troubles = [
+            f"its {name} is not {value.decode()}"
+            if isinstance(reply, list)
+            else f"it does not tell its {name}"
+            for (name, value), reply in zip(wanted.items(), replies, strict=True)
+            if not isinstance(reply, list) or reply[1:] != [value]
+        ]
+        self._trouble = troubles[0] if troubles else ""
 
     def check_start(self) -> None:
         """Raise StartError where it does not: nobody is to be promised what cannot be kept."""

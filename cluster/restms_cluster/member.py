@@ -57,7 +57,7 @@ async def run(
     node = secrets.token_hex(8)
 
     durability = durability or Durability()
-    if durability.replica_seconds >= timeout_seconds:
+    if durability.wants(Level.REPLICAS) and durability.replica_seconds >= timeout_seconds:
         raise StartError("Replicas must have less time than Redis has to answer.")
     library = Library((profile.lua for profile in profiles), guarded=isinstance(topology, Seeds))
 
@@ -84,8 +84,7 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(broker.shards.run, partial(_prepare, broker), partial(_arrived, broker))
         with _told_at_start():
-            for shard in broker.shards:
-                await _configure(broker, shard)
+            await establish(broker)
         nursery.start_soon(_check, broker)
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
@@ -106,19 +105,23 @@ def _told_at_start() -> Iterator[None]:
 
 async def _prepare(broker: Broker, shard: Shard) -> None:
     """Get a shard ready for its first domain. Raises StartError where it cannot be used."""
-    await check_server(shard.connection)
+    info = await check_server(shard.connection)
+    if info.mode != ("cluster" if broker.library.guarded else "standalone"):
+        raise StartError(
+            f"The server at {shard.address} is in the mode {info.mode}: one of a Redis Cluster "
+            "is named by redis+cluster://, a Sentinel by redis+sentinel://, others by redis://."
+        )
     if broker.durability.wants(Level.DISK):
         shard.disk.check_start()
     with _told_at_start():
         await _warn_of_loss(shard.connection)
         await broker.load(shard)
-        await shard.notifications.establish(shard.connection)
     shard.start_soon(partial(_reestablish, broker))
 
 
 async def _arrived(broker: Broker, shard: Shard, names: Sequence[str]) -> None:
-    """Greet domains that have come to a shard."""
-    _log.warning("now on %s: the domain%s %s", shard.address, "s"[len(names) == 1 :], names)
+    """Put what domains need in place where they have come to."""
+    _log.info("now on %s: the domains %s", shard.address, ", ".join(names))
     await _try_to_establish(broker, shard)
     # Who read in vain meanwhile reads again.
     shard.notifications.wake_all()
@@ -132,10 +135,6 @@ async def establish(broker: Broker) -> None:
 
 async def _establish(broker: Broker, shard: Shard) -> None:
     await shard.notifications.establish(shard.connection)
-    await _configure(broker, shard)
-
-
-async def _configure(broker: Broker, shard: Shard) -> None:
     await _request_hints(broker, shard)
     for name in sorted(shard.domains):
         await domains.configure(broker, broker.domains[name])
@@ -160,7 +159,10 @@ async def ready(broker: Broker) -> bool:
     arrived: list[bool] = []
 
     async def test(shard: Shard) -> None:
-        arrived.append(await shard.notifications.round_trip(shard.connection))
+        try:
+            arrived.append(await shard.notifications.round_trip(shard.connection))
+        except RestMSError:
+            arrived.append(False)
 
     async with trio.open_nursery() as nursery:
         for shard in broker.shards:

@@ -215,6 +215,7 @@ class Library:
             source("lib_profiles"),
         )
         self._profiles = "\n".join(parts)
+        self.guarded = guarded
         self._guard = source("lib_guard") if guarded else ""
         self._texts: dict[str, str] = {}
         self._digests: dict[str, str] = {}
