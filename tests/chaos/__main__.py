@@ -28,6 +28,9 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=RATE, help="messages posted a second (%(default)g)"
     )
+    parser.add_argument(
+        "--crowd", type=int, default=0, help="pipes on one more feed, say 600 (%(default)s)"
+    )
     parser.add_argument("--log", action="store_true", help="tell the time line in any case")
     asked = parser.parse_args()
     kind = KINDS[asked.setting]
@@ -43,7 +46,7 @@ def main() -> None:
         parser.error("seconds and rate are positive numbers")
     if find_haproxy() is None:
         sys.exit("HAProxy is missing: on Debian and Ubuntu, install haproxy.")
-    plan = Plan(kind, asked.seconds, asked.seed, wanted, asked.rate, asked.log)
+    plan = Plan(kind, asked.seconds, asked.seed, wanted, asked.rate, asked.crowd, asked.log)
     print(f"{kind.text}; --seed {plan.seed}", flush=True)
     ledger = trio.run(run, plan, lambda text: print(text, flush=True))
     print(ledger.report())

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import trio
+
 from tests.chaos.client import Client
 from tests.chaos.ledger import Ledger
 from tests.chaos.publishers import Publisher, Repeats, Route, Streamer
@@ -15,11 +17,13 @@ from tests.chaos.readers import (
     Reader,
     Streaming,
     path_of,
+    read_in_turn,
 )
 from tests.conformance.documents import CBOR, JSON, XML, Element, restms
 
 DOMAIN = "/restms/domain/default"
 DEDUP = {"dedup": "3600"}
+CROWD_SHARE = 0.03  # of what others publish: each is a message for hundreds
 SSE, MULTIPART, SEQUENCE = "text/event-stream", "multipart/mixed", "application/cbor-seq"
 
 
@@ -30,8 +34,10 @@ class Population:
     address: tuple[str, int]
     ledger: Ledger
     seed: int
+    crowd: int = 0
     publishers: list[Publisher] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
+    in_turn: list[InBatches] = field(default_factory=list)
 
     async def settle(self) -> None:
         """Make the feeds, pipes and joins, and those who use them."""
@@ -94,6 +100,30 @@ class Population:
         how = {"one": True, "ordered": False, "size": 5}
         self._publisher("service", service, Publisher, XML, Repeats.KEY, served, **how)
 
+        if self.crowd:
+            await self._settle_crowd()
+
+    async def _settle_crowd(self) -> None:
+        """Have so many pipes on one feed that each message for them is handed out in chunks."""
+        feed = await self._feed("crowd", "fanout", **DEDUP)
+        client = Client(self.address)
+        for number in range(1, self.crowd + 1):
+            pipe = await self._pipe(feed)
+            name = f"crowd/{number}"
+            reader = InBatches(name, pipe, client, self.ledger, format=CBOR, waits=False)
+            self.in_turn.append(reader)
+        self.readers += self.in_turn
+        route = Route(_to(*self.in_turn))
+        how = {"share": CROWD_SHARE}
+        self._publisher("crowd", feed, Publisher, CBOR, Repeats.MESSAGE_ID, [route], **how)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Have everybody read."""
+        for reader in self.readers:
+            if reader not in self.in_turn:
+                nursery.start_soon(reader.run)
+        nursery.start_soon(read_in_turn, self.in_turn)
+
     async def close(self) -> None:
         """Close all connections."""
         for client in self.clients:
@@ -129,13 +159,17 @@ class Population:
         join: Mapping[str, Any] | None = None,
         **how: Any,
     ) -> Reader:
-        pipe = await self._make(DOMAIN, restms(pipe=[{"type": type}]))
-        if feed:
-            element: Element = {"feed": feed, "address": address, **(join or {})}
-            await self._make(pipe, restms(join=[element]))
+        pipe = await self._pipe(feed, type, address=address, **(join or {}))
         made = kind(name, pipe, Client(self.address), self.ledger, type=type, **how)
         self.readers.append(made)
         return made
+
+    async def _pipe(self, feed: str, type: str = "", **join: Any) -> str:
+        pipe = await self._make(DOMAIN, restms(pipe=[{"type": type}]))
+        if feed:
+            element: Element = {"feed": feed, **join}
+            await self._make(pipe, restms(join=[element]))
+        return pipe
 
     def _publisher(
         self,

@@ -52,13 +52,14 @@ class Publisher:
     one: bool = False
     ordered: bool = True
     size: int = 1
+    share: float = 1.0
     sent: int = field(default=0, init=False)
 
     async def run(self, rate: float, ending: trio.Event) -> None:
-        """Publish so many messages a second at most, until told to end."""
+        """Publish so many messages a second at most (`share` of them), until told to end."""
         while not ending.is_set():
             await self.publish()
-            await trio.sleep(self.size / rate * self.random.uniform(0.5, 1.5))
+            await trio.sleep(self.size / self.share / rate * self.random.uniform(0.5, 1.5))
 
     async def publish(self) -> None:
         """Publish the next messages, until they are answered."""

@@ -106,19 +106,36 @@ class OneByOne(Reader):
         return True
 
 
+@dataclass
 class InBatches(Reader):
     """Reads many messages in one answer, and acknowledges them by the last."""
 
+    waits: bool = True
+
     async def run(self) -> None:
         while True:
-            answer = await self.read(f"{self.pipe}?messages=50")
-            if answer.status == 404:
-                await self.gone()
-            elif answer.status == 200:
-                messages = self.format.read(answer.body)["restms"]["message"]
-                for message in messages:
-                    self.take(message)
-                await self.free(self.client, [message["href"] for message in messages])
+            await self.once()
+
+    async def once(self) -> None:
+        """Take a batch, or find that there is none."""
+        answer = await self.read(f"{self.pipe}?messages=50")
+        if answer.status == 404:
+            await self.gone()
+        elif answer.status == 200:
+            messages = self.format.read(answer.body)["restms"]["message"]
+            for message in messages:
+                self.take(message)
+            await self.free(self.client, [message["href"] for message in messages])
+
+    def accept(self) -> dict[str, str]:
+        return {**super().accept(), **({} if self.waits else {"Prefer": "wait=0"})}
+
+
+async def read_in_turn(readers: Sequence[InBatches]) -> None:
+    """Read many pipes, one after the other, for ever."""
+    while True:
+        for reader in readers:
+            await reader.once()
 
 
 @dataclass

@@ -17,7 +17,7 @@ ANSWERED_SECONDS = 120.0
 MENDED_SECONDS = 30.0
 DRAINED_SECONDS = 180.0
 HEARD_SECONDS = 180.0
-WORD_SECONDS = 0.5
+WORD_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Plan:
     seed: int
     faults: Sequence[str]
     rate: float
+    crowd: int = 0
     log: bool = False
 
 
@@ -36,13 +37,12 @@ async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
     """Carry a plan out; return the account, which is closed."""
     async with opened(plan.kind) as setting:
         ledger = Ledger()
-        population = Population(setting.address, ledger, plan.seed)
+        population = Population(setting.address, ledger, plan.seed, plan.crowd)
         await population.settle()
         blows = faults.planned(Random(plan.seed), plan.faults, len(NODES), plan.seconds)
         tell(f"{len(blows)} faults in {plan.seconds:g} s")
         async with trio.open_nursery() as nursery:
-            for reader in population.readers:
-                nursery.start_soon(reader.run)
+            population.start(nursery)
             nursery.start_soon(readiness.watch, setting, ledger)
             nursery.start_soon(faults.watch_primary, setting, ledger)
             await _load(plan, population, setting, ledger, blows)
@@ -86,12 +86,15 @@ async def _end(population: Population, setting: Setting, ledger: Ledger) -> None
         return not ledger.owed() and await population.drained()
 
     async def all_heard() -> bool:
-        """Publish to everybody, and tell whether every reader has had something since."""
+        """Publish to everybody; tell whether every reader has something soon."""
         async with trio.open_nursery() as nursery:
             for publisher in population.publishers:
                 nursery.start_soon(publisher.publish)
-        await trio.sleep(WORD_SECONDS)
-        return not _silent(population, ledger, begun)
+        with trio.move_on_after(WORD_SECONDS):
+            while _silent(population, ledger, begun):
+                await trio.sleep(0.1)
+            return True
+        return False
 
     await _within(MENDED_SECONDS, lambda: readiness.all_ready(setting), "all are ready", ledger)
     await _within(DRAINED_SECONDS, drained, "all pipes are empty", ledger)
@@ -99,7 +102,7 @@ async def _end(population: Population, setting: Setting, ledger: Ledger) -> None
     await _within(HEARD_SECONDS, all_heard, "all readers had the last words", ledger)
     for name in _silent(population, ledger, begun):
         ledger.violation("silence", f"{name} got none of the last words")
-    await _within(MENDED_SECONDS, drained, "all pipes are empty again", ledger)
+    await _within(DRAINED_SECONDS, drained, "all pipes are empty again", ledger)
 
 
 def _silent(population: Population, ledger: Ledger, since: float) -> list[str]:

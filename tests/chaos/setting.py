@@ -134,12 +134,17 @@ class Station:
 
     async def start(self) -> None:
         """Start the node, again and again until it serves, as a supervisor does."""
+        self.node.spawn()
+        await self.started()
+
+    async def started(self) -> None:
+        """Wait until the node serves; start it again where it ended instead."""
         while True:
-            self.node.spawn()
             try:
                 await trio.to_thread.run_sync(self.node.await_url)
             except RuntimeError:  # no Redis, or the last one's workers have the port still
                 await trio.sleep(RESTART_SECONDS)
+                self.node.spawn()
             else:
                 return
 
@@ -219,7 +224,7 @@ class Setting:
             self.stations.append(Station(node, number))
             self.stations[-1].redis = relay
         for station in self.stations:
-            await trio.to_thread.run_sync(station.node.await_url)
+            await station.started()
             station.http = Relay(int(station.node.url.rpartition(":")[2]))
             await nursery.start(station.http.run)
         ports = [station.http.port for station in self.stations]
