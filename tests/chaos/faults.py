@@ -9,7 +9,7 @@ from random import Random
 import trio
 
 from tests.chaos.ledger import Ledger
-from tests.chaos.setting import Setting
+from tests.chaos.setting import Setting, start_again
 from tests.servers import Server
 
 STORM_SECONDS, QUIET_SECONDS = 45.0, 30.0
@@ -97,7 +97,7 @@ async def redis_kill(scene: Scene) -> None:
                 window = scene.ledger.may_lose("a crash", LAG_SECONDS, lossy=True)
                 window.ends = scene.ledger.now()
             await trio.sleep(scene.seconds / 2)
-        await trio.to_thread.run_sync(server.start)
+        await start_again(server)
 
 
 async def redis_freeze(scene: Scene) -> None:
@@ -116,7 +116,7 @@ async def failover_killed(scene: Scene) -> None:
         await trio.to_thread.run_sync(old.kill)
         await trio.to_thread.run_sync(scene.setting.until_switched, old)
         await trio.sleep(scene.seconds / 2)
-        await trio.to_thread.run_sync(old.start)
+        await start_again(old)
 
 
 async def failover_frozen(scene: Scene) -> None:

@@ -122,7 +122,8 @@ class Population:
         for reader in self.readers:
             if reader not in self.in_turn:
                 nursery.start_soon(reader.run)
-        nursery.start_soon(read_in_turn, self.in_turn)
+        if self.in_turn:
+            nursery.start_soon(read_in_turn, self.in_turn)
 
     async def close(self) -> None:
         """Close all connections."""

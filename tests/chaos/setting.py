@@ -129,8 +129,9 @@ class Station:
         await trio.to_thread.run_sync(self.node.kill)
 
     async def drain(self) -> None:
-        """Let the node end as an orchestrator does."""
-        await trio.to_thread.run_sync(self.node.terminate)
+        """Let the node end as an orchestrator does: it is killed where that takes too long."""
+        with suppress(RuntimeError):
+            await trio.to_thread.run_sync(self.node.terminate)
 
     async def start(self) -> None:
         """Start the node, again and again until it serves, as a supervisor does."""
@@ -257,6 +258,17 @@ class Setting:
         if self.single is not None:
             self.single.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+async def start_again(server: Server) -> None:
+    """Start a server that was killed, until it answers: it may have much to load."""
+    while True:
+        try:
+            await trio.to_thread.run_sync(server.start)
+        except RuntimeError:
+            await trio.to_thread.run_sync(server.kill)
+        else:
+            return
 
 
 @asynccontextmanager
