@@ -162,6 +162,18 @@ class Broker:
         limits = self.limits
         return f"{limits.messages_per_pipe} {limits.messages_per_feed} {limits.redeliveries}"
 
+    def most_feeds(self, domain: str) -> int:
+        """Return how many feeds a domain may have."""
+        configured = self.domains.get(domain)
+        own = configured.feeds_per_domain if configured else None
+        return self.limits.feeds_per_domain if own is None else own
+
+    def most_pipes(self, domain: str) -> int:
+        """Return how many pipes a domain may have."""
+        configured = self.domains.get(domain)
+        own = configured.pipes_per_domain if configured else None
+        return self.limits.pipes_per_domain if own is None else own
+
     async def _join(self, shard: Shard, transition: Grouped) -> Any:
         head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())
         return await shard.connection.call_grouped(

@@ -90,8 +90,12 @@ class Connection(Calls):
             link = await dialer.again(cause)
 
     def close(self) -> None:
-        """Take no more calls: those that wait for a link, or come, raise UndoneError at once."""
+        """Take no more calls: those that wait for a link, or come, raise UndoneError at once.
+
+        Those under way are answered as long as `run` goes on.
+        """
         self._closed = True
+        self._pipeline = None
         self._attached.set()
 
     async def call_grouped(
@@ -170,7 +174,7 @@ class Connection(Calls):
         serving.cancel()
 
     def _attach(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+        self._pipeline = None if self._closed else pipeline
         self.generation += 1
         self._attached.set()
         self._attached = trio.Event()

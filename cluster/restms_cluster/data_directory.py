@@ -17,7 +17,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -62,8 +62,10 @@ class DataDirectory:
                 raise StartError(f"The data directory {path} is in use by another restms.")
             yield cls(path, shared.fileno())
 
-    async def end_orphan(self) -> None:
+    async def end_orphan(self, rest: Callable[[Path], Awaitable[None]]) -> None:
         """Lock out servers of earlier nodes; one that still runs is told to save and end.
+
+        `rest` is done before, with the path of its socket.
 
         Raises StartError if it does not, in ORPHAN_SECONDS.
         """
@@ -71,6 +73,7 @@ class DataDirectory:
             return
         _log.warning("a node that was killed left its server behind; it is told to end")
         with trio.move_on_after(ORPHAN_SECONDS):
+            await rest(self._recorded())
             while not _try_lock(self.server_lock):
                 # Asked again and again: it may not listen yet.
                 await ask(self._recorded(), b"SHUTDOWN")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from urllib.parse import quote
@@ -68,7 +69,7 @@ class EmbeddedServer:
         fsync = "always" if self._durability.wants(Level.DISK) else "everysec"
         binary = find_binary()
         with DataDirectory.owned(self._path) as directory:
-            await directory.end_orphan()
+            await directory.end_orphan(partial(_rest, directory))
             with directory.socket() as socket:
                 await _Supervisor(binary, directory, socket, fsync).run(task_status)
 
@@ -77,7 +78,6 @@ class _Supervisor:
     def __init__(self, binary: Path, directory: DataDirectory, socket: Path, fsync: str) -> None:
         self._directory = directory
         self._socket = socket
-        self._url = f"unix://{quote(str(socket))}?db=0"
         self._command = [
             str(binary),
             *OPTIONS,
@@ -94,7 +94,7 @@ class _Supervisor:
             try:
                 async with self._running() as process:
                     if not started:
-                        task_status.started(self._url)
+                        task_status.started(_url(self._socket))
                         started = True
                     reason = f"it ended with status {await process.wait()}"
             except StartError as error:
@@ -155,7 +155,7 @@ class _Supervisor:
     async def _begin(self, word: str) -> None:
         """Let the nodes know whether the run before this one ended in order."""
         try:
-            async with await Link.open(Address.parse(self._url)) as link:
+            async with await _linked(self._socket) as link:
                 await epochs.begin(link, word)
         except StateUnavailableError as error:
             raise StartError(f"The embedded server cannot be used: {error.text}") from error
@@ -164,8 +164,7 @@ class _Supervisor:
         """Let the server write what it has, and end."""
         with trio.CancelScope(shield=True):
             if begun and process.poll() is None:
-                with trio.move_on_after(REST_SECONDS):
-                    await self._rest()
+                await _rest(self._directory, self._socket)
             if process.poll() is None:
                 process.terminate()
             with trio.move_on_after(STOP_SECONDS):
@@ -175,13 +174,23 @@ class _Supervisor:
                 process.kill()
                 await process.wait()
 
-    async def _rest(self) -> None:
-        """Have it keep, as the last that it is told, that this run ends in order."""
+
+async def _rest(directory: DataDirectory, socket: Path) -> None:
+    """Have a server keep, as the last that it is told, that it ends in order."""
+    with trio.move_on_after(REST_SECONDS):
         try:
-            async with await Link.open(Address.parse(self._url)) as link:
-                await epochs.rest(link, self._directory.rest())
+            async with await _linked(socket) as link:
+                await epochs.rest(link, directory.rest())
         except (OSError, StateUnavailableError) as error:
             _log.warning("message numbers will not go on where they are: %s", error)
+
+
+async def _linked(socket: Path) -> Link:
+    return await Link.open(Address.parse(_url(socket)))
+
+
+def _url(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}?db=0"
 
 
 def find_binary() -> Path:

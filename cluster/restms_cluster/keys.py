@@ -67,6 +67,7 @@ KEYS = (
     Key(":trash", "set", "until the sweep has freed what it names"),
     Key(":lease", "string", "expires"),
     Key(":written", "string", "expires"),
+    Key(":rate:<bucket>", "string", "expires"),
     Key(":hints", "string", "expires"),
     Key(":probe:<node>:messages", "stream", "expires"),
 )

@@ -23,8 +23,7 @@ class Locator(Protocol):
     async def locate(self) -> Mapping[str, Address]:
         """Return the primary of each domain, as far as it can be found out.
 
-        Raises StateUnavailableError when nobody can tell, or StartError
-        where it is in vain to ask again.
+        Raises StateUnavailableError when nobody can tell.
         """
         ...
 
@@ -53,7 +52,8 @@ class SentinelLocator:
     """All domains are on the primary that Sentinels watch.
 
     All Sentinels are asked, and the one that knows of the latest failover is
-    believed: so a node follows as soon as any one of them tells of it.
+    believed: so a node follows as soon as any one of them tells of it. It does
+    not go back because those who know do not answer for a moment.
     """
 
     follows = True
@@ -62,6 +62,7 @@ class SentinelLocator:
         self._sentinels = sentinels
         self._domains = tuple(domains)
         self._informants = Informants()
+        self._latest: tuple[int, Address] | None = None
 
     async def locate(self) -> Mapping[str, Address]:
         """Return the primary that they tell of."""
@@ -80,9 +81,12 @@ class SentinelLocator:
         ]
         if not found:
             raise StateUnavailableError(f"No Sentinel knows the primary: {_refusal(answers)}.")
-        _, host, port = max(found, key=lambda one: one[0])
-        primary = replace(self._sentinels.primary, host=_text(host), port=int(_text(port)))
-        return dict.fromkeys(self._domains, primary)
+        epoch, host, port = max(found, key=lambda one: one[0])
+        everybody = len(answers) == len(self._sentinels.addresses)
+        if self._latest is None or epoch >= self._latest[0] or everybody:
+            primary = replace(self._sentinels.primary, host=_text(host), port=int(_text(port)))
+            self._latest = epoch, primary
+        return dict.fromkeys(self._domains, self._latest[1])
 
     async def aclose(self) -> None:
         """Close the links to the Sentinels."""

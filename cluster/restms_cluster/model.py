@@ -290,8 +290,10 @@ class ConfiguredFeed:
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredDomain:
-    """A domain and its feeds, as the configuration makes them."""
+    """A domain and its feeds, as the configuration makes them; its limits, if it has its own."""
 
     name: str
     title: str = ""
     feeds: tuple[ConfiguredFeed, ...] = field(default_factory=tuple)
+    feeds_per_domain: int | None = None
+    pipes_per_domain: int | None = None

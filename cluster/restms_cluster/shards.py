@@ -51,7 +51,7 @@ class Shards:
 
     def __iter__(self) -> Iterator[Shard]:
         """Go through the shards on which domains live."""
-        return iter(list(self._shards.values()))
+        return iter(dict.fromkeys(self.homes.values()))
 
     def home(self, domain: str) -> Shard:
         """Return the shard of a domain; NotFoundError where there is no such domain."""
@@ -134,20 +134,20 @@ class Shards:
         except StateUnavailableError as error:
             self._complain(error.text)
             return
+        # At once, though the next may not be ready yet: what was the primary may take
+        # writes still that nobody will ever see.
+        for address in self._shards.keys() - set(places.values()):
+            nursery.start_soon(self._shards.pop(address).retire)
         async with trio.open_nursery() as settling:
             for address, domains in self._arrivals(places).items():
                 settling.start_soon(settle, address, domains)
-        for shard in self:
-            if not shard.domains:
-                del self._shards[shard.address]
-                nursery.start_soon(shard.retire)
 
     def _arrivals(self, places: Mapping[str, Address]) -> dict[Address, list[str]]:
         """Return the domains that are not where they were, by where they are now."""
         found: dict[Address, list[str]] = {}
         for domain, address in places.items():
             home = self.homes.get(domain)
-            if home is None or home.address != address:
+            if home is None or home is not self._shards.get(address):
                 found.setdefault(address, []).append(domain)
         return found
 

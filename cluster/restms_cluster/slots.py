@@ -1,14 +1,13 @@
 """Finding the primaries of a Redis Cluster by its slots."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import ResponseError
 
 from restms_cluster.address import Address
-from restms_cluster.errors import StartError, StateUnavailableError
+from restms_cluster.errors import StateUnavailableError
 from restms_cluster.informants import Informants
 from restms_cluster.keys import domain_key
 from restms_cluster.topology import Seeds
@@ -19,7 +18,7 @@ _SLOTS, _NODES = ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class _Claim:
     """A server's word that some slots are some primary's, since that epoch."""
 
     first: int
@@ -33,8 +32,9 @@ class SlotLocator:
 
     Several servers are asked, the present primaries first. Whoever took a slot
     last did so in the highest epoch, so that is believed: neither a primary
-    that has not heard of its failover yet nor one that has just given
-    a slot away can mislead.
+    that has not heard of its failover yet nor one that has just given a slot
+    away can mislead. An older claim counts only where the present primary, too,
+    knows of none that is newer.
     """
 
     follows = True
@@ -43,7 +43,7 @@ class SlotLocator:
         self._seeds = seeds
         self._slots = {domain: _slot(domain) for domain in domains}
         self._informants = Informants()
-        self._places: dict[str, Address] = {}
+        self._places: dict[str, _Claim] = {}
         self._known: dict[Address, None] = {}  # all servers; those asked longest ago first
 
     async def locate(self) -> Mapping[str, Address]:
@@ -54,28 +54,39 @@ class SlotLocator:
             raise StateUnavailableError(
                 f"No server of the Redis Cluster answers: {self._informants.failure}."
             )
-        ranges = [each for address, one in answers.items() for each in _ranges(address, *one)]
-        places = {}
-        for domain, slot in self._slots.items():
-            claims = [each for each in ranges if each.first <= slot <= each.last]
-            if claims:
-                places[domain] = max(claims, key=lambda claim: claim.epoch).servers[0]
-        self._remember(ranges)
-        unserved = [domain for domain in self._slots if domain not in places]
-        if unserved and not self._places:
+        claims = [claim for address, one in answers.items() for claim in _claims(address, *one)]
+        if not claims:
+            address, replies = next(iter(answers.items()))
             raise StateUnavailableError(
-                f"No server of the Redis Cluster serves the slot of the domain {unserved[0]}."
+                f"The server at {address} does not tell of a Redis Cluster: {_refusal(replies)}."
             )
-        self._places.update(places)
-        return {domain: replace(address, primary=True) for domain, address in self._places.items()}
+        for domain, slot in self._slots.items():
+            fitting = [claim for claim in claims if claim.first <= slot <= claim.last]
+            if fitting:
+                self._believe(domain, max(fitting, key=lambda claim: claim.epoch), answers)
+            elif domain not in self._places:
+                raise StateUnavailableError(
+                    f"No server of the Redis Cluster serves the slot of the domain {domain}."
+                )
+        self._remember(claims)
+        return {
+            domain: replace(claim.servers[0], primary=True)
+            for domain, claim in self._places.items()
+        }
 
     async def aclose(self) -> None:
         """Close the links to the servers."""
         await self._informants.aclose()
 
+    def _believe(self, domain: str, claim: "_Claim", answers: Collection[Address]) -> None:
+        present = self._places.get(domain)
+        if present is None or claim.epoch >= present.epoch or present.servers[0] in answers:
+            self._places[domain] = claim
+
     def _some(self) -> list[Address]:
         """Return the present primaries, and others in turn."""
-        wanted = list(dict.fromkeys(self._places.values()))[: MOST_ASKED - 2]
+        primaries = dict.fromkeys(claim.servers[0] for claim in self._places.values())
+        wanted = list(primaries)[: MOST_ASKED - 2]
         for address in list(self._known):
             if len(wanted) == MOST_ASKED:
                 break
@@ -87,8 +98,8 @@ class SlotLocator:
     def _all(self) -> list[Address]:
         return [*dict.fromkeys((*self._seeds.addresses, *self._known))]
 
-    def _remember(self, ranges: list[_Range]) -> None:
-        servers = {address for each in ranges for address in each.servers}
+    def _remember(self, claims: list[_Claim]) -> None:
+        servers = {address for claim in claims for address in claim.servers}
         kept = [address for address in self._known if address in servers]
         self._known = dict.fromkeys((*kept, *servers))
 
@@ -97,21 +108,29 @@ def _slot(domain: str) -> int:
     return int(key_slot(domain_key(domain).encode()))
 
 
-def _ranges(asked: Address, slots: Any, nodes: Any) -> Iterator[_Range]:
-    """Read what a server says. The addresses are those that it would have its clients use."""
-    for reply in (slots, nodes):
-        if isinstance(reply, ResponseError):
-            raise StartError(f"The server at {asked} does not tell of a cluster: {reply}.")
-    epochs = {}
-    for line in nodes.decode().splitlines() if isinstance(nodes, bytes) else ():
-        fields = line.split(" ")
-        if len(fields) > 6 and fields[6].isdigit():
-            epochs[fields[0]] = int(fields[6])
-    for first, last, *servers in slots if isinstance(slots, list) else ():
-        addresses = tuple(
-            replace(asked, host=_host(asked, server[0]), port=server[1]) for server in servers
-        )
-        yield _Range(first, last, epochs.get(servers[0][2].decode(), 0), addresses)
+def _claims(asked: Address, slots: Any, nodes: Any) -> list[_Claim]:
+    """Read what a server says, nothing if that cannot be read.
+
+    The addresses are those that it would have its clients use.
+    """
+    claims = []
+    try:
+        lines = [line.split(" ") for line in nodes.decode().splitlines()]
+        epochs = {fields[0].encode(): int(fields[6]) for fields in lines}
+        for first, last, *servers in slots:
+            addresses = tuple(
+                replace(asked, host=_host(asked, host), port=int(port))
+                for host, port, *_ in servers
+            )
+            claims.append(_Claim(int(first), int(last), epochs[servers[0][2]], addresses))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return []
+    return claims
+
+
+def _refusal(replies: Iterable[object]) -> str:
+    errors = [str(reply) for reply in replies if isinstance(reply, Exception)]
+    return errors[0].rstrip(".") if errors else "it has no slots"
 
 
 def _host(asked: Address, named: object) -> str:

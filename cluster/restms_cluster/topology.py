@@ -8,9 +8,10 @@ With rediss+…, TLS is spoken to the servers, and to the Sentinels. Each host i
 read as the URL of a single server is, with all that is refused there.
 """
 
+import re
 from dataclasses import dataclass, replace
 from typing import TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from restms_cluster.address import Address, refuse
 
@@ -99,9 +100,9 @@ def _each_host(url: str, port: int) -> tuple[Address, ...]:
     """Read the URL once for each of its hosts; `port` is of those that name none."""
     scheme, _, rest = url.partition("://")
     scheme = scheme.partition("+")[0]
-    parts = urlsplit(f"//{rest}")
-    credentials, at, hosts = parts.netloc.rpartition("@")
-    tail = rest[len(parts.netloc) :]
+    place = re.split("[/?#]", rest, maxsplit=1)[0]
+    credentials, at, hosts = place.rpartition("@")
+    tail = rest[len(place) :]
     names = hosts.split(",")
     if not all(names) or len(names) > MOST_HOSTS:
         refuse(f"must name from 1 to {MOST_HOSTS} hosts, with a comma between them")

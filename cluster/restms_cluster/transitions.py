@@ -59,6 +59,7 @@ class FeedCreate(Transition):
     dead_letter: str
     dedup: str
     most: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class FeedUpdate(Transition):
     unmodified: str
     type: str
     dead_letter: str
+    by: str
     changes: tuple[str, ...]
 
 
@@ -84,6 +86,7 @@ class FeedDelete(Transition):
     versions: str
     unmodified: str
     bounds: str
+    by: str = "anybody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +311,22 @@ class PartDelete(Transition):
     versions: str
     unmodified: str
     idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateTake(Grouped):
+    shared: ClassVar[tuple[str, ...]] = ("time",)
+
+    time: str
+    bucket: str
+    quota: int
+    window: int
+    cost: int
+
+    @property
+    def weight(self) -> int:
+        """About as much as a message."""
+        return 1
 
 
 TRANSITIONS: tuple[type[Transition], ...] = tuple(

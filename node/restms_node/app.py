@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, cast
 
 import trio
+from h11 import LocalProtocolError
 from quart import Request as QuartRequest
-from quart import Response, has_request_context, request, websocket
+from quart import Response, g, has_request_context, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
@@ -20,7 +21,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import codings, sockets
+from restms_node import codings, openapi, sockets
+from restms_node.access import more_than_once
+from restms_node.admission import admitted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -28,11 +31,13 @@ from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.node import Node
 from restms_node.problems import problem, sentence
+from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.routes import body_limit, dispatch, streamed
 from restms_node.uris import Uris
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 SAFE = ("GET", "HEAD", "OPTIONS")
+ALLOW_READING = ("Allow", ", ".join(SAFE))
 READ_AWAY_BYTES = 64 * 1024 * 1024
 READ_AWAY_SECONDS = 5.0
 READ_AWAY_PAUSE = 1.0  # who sends nothing for so long is not about to read either
@@ -41,13 +46,18 @@ _log = logging.getLogger("restms.app")
 
 
 class App(QuartTrio):
-    """A Quart application that keeps private URIs out of its log."""
+    """A Quart application that keeps private URIs out of its log, and names requests there."""
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
+        if isinstance(exception_info[1], LocalProtocolError):
+            # Nothing unexpected: the client had gone, or said what is no HTTP, meanwhile.
+            _log.info("an answer could not be sent: %s", exception_info[1])
+            return
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
-        _log.error("unexpected error on %s", where, exc_info=exception_info)
+        named = g.get("request_id", "")
+        _log.error("unexpected error on %s (request %s)", where, named, exc_info=exception_info)
 
 
 def make_app(node: Node) -> App:
@@ -57,22 +67,17 @@ def make_app(node: Node) -> App:
     app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
-    health = Health(node)
     cors = Cors(node.settings.cors_origins)
-
-    @app.route("/livez", methods=["GET"])
-    async def live() -> Response:
-        return respond(health.live())
-
-    @app.route("/readyz", methods=["GET"])
-    async def ready() -> Response:
-        return respond(await health.ready())
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
     async def any_resource(path: str) -> Response:  # noqa: ARG001, Quart's signature
+        asked = None
         try:
-            asked = await received(node, request)
+            asked = _request(node, request)
+            asked = await known(node, asked)
+            asked = admitted(node, asked, asked.uris.target(asked.path))
+            asked = await received(node, asked, request)
             if asked.method not in SAFE and not cors.admits(
                 asked.header("origin"), asked.uris.base
             ):
@@ -81,19 +86,44 @@ def make_app(node: Node) -> App:
             if asked.stream is not None:
                 await read_away(asked.stream, request)
             answer = await codings.encoded(asked, answer, node.settings.codings)
+            answer = answer.having(*asked.fields) if asked.fields else answer
         except RestMSError as error:
-            answer = problem(error)
+            answer = refused(node, asked, error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
 
     @app.errorhandler(HTTPException)
-    async def refused(error: HTTPException) -> Response:
-        if error.code == 405:  # a method that Quart's routes do not name
+    async def failed(error: HTTPException) -> Response:
+        if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
             uris = Uris(base_uri(node.settings, request.scope, {}))
             return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
-        return respond(sentence(error.code or 500, _sentence(error)))
+        named = (REQUEST_ID, g.get("request_id", ""))
+        return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
+    _serve_pages(app, node)
     _serve_sockets(app, node, cors)
     return app
+
+
+def _serve_pages(app: App, node: Node) -> None:
+    """Serve what is no resource of the protocol: health, and the description of it all."""
+    health = Health(node)
+    description = openapi.Page(node.settings)
+
+    async def described() -> Answer:
+        return description.answer(request.headers.get("If-None-Match"))
+
+    pages = {"/livez": health.live, "/readyz": health.ready, openapi.PATH: described}
+
+    async def page() -> Response:
+        if request.method == "OPTIONS":
+            return respond(Answer(200, (ALLOW_READING,)))
+        if request.method not in SAFE:
+            refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
+            return respond(problem(refusal).having(ALLOW_READING))
+        return respond(await pages[request.path]())
+
+    for path in pages:
+        app.add_url_rule(path, view_func=page, methods=METHODS, provide_automatic_options=False)
 
 
 def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
@@ -102,33 +132,41 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
     async def any_socket(path: str) -> Response | None:  # noqa: ARG001, Quart's signature
+        asked = None
         try:
             asked = _request(node, websocket)
+            asked = await known(node, asked)
+            asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.header("origin"), asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
-            return respond(problem(error))
+            return respond(refused(node, asked, error))
         await websocket.accept(subprotocol=session.subprotocol.name)
         await session.run(websocket)
         return None
 
 
 def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
-    """Make a Request without a body."""
+    """Make a Request without a body, of which it is not known yet who makes it."""
     headers: dict[str, str] = {}
     for name, value in raw.headers.items():
         key = name.lower()
+        if key in headers and key in node.access.once:
+            raise more_than_once(key)
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
     query = raw.query_string.decode("latin-1")
-    return Request(raw.method, raw.path, headers, uris, query=query)
+    client = raw.scope.get("client")
+    peer = client[0] if client else None
+    asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
+    g.request_id = request_id(asked)
+    return asked.having(id=g.request_id)
 
 
-async def received(node: Node, raw: QuartRequest) -> Request:
-    """Make a Request, its body read within its limit and its time."""
-    asked = _request(node, raw)
+async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
+    """Return the Request with its body, which is read within its limit and its time."""
     if raw.method in SAFE:
         return asked
     coding = codings.of_body(asked.header("content-encoding"), node.settings.codings)

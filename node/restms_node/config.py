@@ -4,11 +4,10 @@ Each field of `Settings`, and each of the broker's `Limits`, is an option. Its
 flag (--max-waits), its environment variable (RESTMS_MAX_WAITS) and its key in
 the TOML file (max_waits) all come from its name. A flag goes before the
 environment, the environment before the file, the file before the default.
-Domains are in the file only.
+Domains, and who comes in, are in the file only.
 """
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -20,15 +19,23 @@ from restms_cluster.errors import StartError
 from restms_cluster.levels import LEVELS, Durability, Level
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import FeedName
-from restms_node import values
-from restms_node.configured import read_domains
+from restms_cluster.rates import Rate
+from restms_node import config_file, values
+from restms_node.config_file import ConfigFile
+from restms_node.configured import DOMAIN, read_domains
+from restms_node.configured_access import AUTHENTICATOR, Authenticators, read_authenticators
+from restms_node.configured_rates import RATE, Allowance, read_rates
+from restms_node.rules import RULE, Rule, read_rules
+from restms_node.tables import FaultError
 from restms_node.values import Kind, Network, host_and_port
 
 T = TypeVar("T")
 
 PREFIX = "RESTMS_"
 CONFIG = "config"
-DOMAIN = "domain"
+
+TABLES = (DOMAIN, AUTHENTICATOR, RULE, RATE)
+"""The keys of the file that are no options."""
 
 LIMITS_HELP = {
     "document_bytes": "largest document that a client may post",
@@ -81,7 +88,8 @@ class Settings:
         repr=False,
         metadata={
             "kind": values.URL,
-            "help": "URL of the Redis that all nodes share (redis://, rediss:// or unix://); "
+            "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, "
+            "redis+sentinel:// or redis+cluster://); "
             "without it, a private server is started (set a password in the environment or the "
             "file: flags can be seen by every user of the machine)",
         },
@@ -94,7 +102,7 @@ class Settings:
         values.BASE_URL, "", "public URL of this server, if it is not what the request's Host says"
     )
     trusted_proxies: tuple[Network, ...] = _option(
-        values.NETWORKS, (), "proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed"
+        values.NETWORKS, (), "proxies whose X-Forwarded-Proto, -Host and -For are believed"
     )
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
@@ -110,6 +118,31 @@ class Settings:
     )
     max_waits: int = _option(
         values.whole(), 10_000, "most requests that may wait at a time, streams among them"
+    )
+    max_waits_each: int = _option(
+        values.whole(), 10_000, "most of these of one principal, or of one address"
+    )
+    request_rate: Rate | None = field(
+        default=None,
+        metadata={
+            "kind": values.RATE,
+            "help": "most requests of a principal, or of an address, in each domain: 100/s, or "
+            "500/5s for as many on average and 500 at once; off for any number",
+        },
+    )
+    message_rate: Rate | None = field(
+        default=None,
+        metadata={
+            "kind": values.RATE,
+            "help": "most messages that each of them publishes in a domain",
+        },
+    )
+    login_rate: Rate | None = field(
+        default=Rate(100, 60),
+        metadata={
+            "kind": values.RATE,
+            "help": "most wrong credentials that come from an address",
+        },
     )
     drain_delay_seconds: float = _option(
         values.seconds(0),
@@ -145,6 +178,11 @@ class Settings:
     extra_profiles: tuple[str, ...] = _option(
         values.MODULES, (), "modules of profiles that do not come with the server"
     )
+    insecure: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether the server may listen elsewhere than on this machine without any authenticator",
+    )
     lane: bool = _option(
         values.SWITCH,
         True,  # noqa: FBT003, a default like the others
@@ -153,8 +191,20 @@ class Settings:
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
+    audit_log: Path | None = field(
+        default=None,
+        metadata={
+            "kind": values.FILE,
+            "help": "file to which every refusal and every change of feeds, pipes and joins is "
+            "written, a line of JSON each; by default standard error, where there is an "
+            "authenticator",
+        },
+    )
     limits: Limits = field(default_factory=Limits)
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
+    authenticators: Authenticators = field(default_factory=Authenticators)
+    rules: tuple[Rule, ...] = ()
+    rates: tuple[Allowance, ...] = ()
 
     @property
     def levels(self) -> Durability:
@@ -228,8 +278,8 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
     """
     table = options()
     path = flags.get(CONFIG) or environment.get(PREFIX + CONFIG.upper())
-    file = _read_file(Path(path)) if path else {}
-    _check_keys(path, file, table)
+    file = config_file.read(Path(path)) if path else ConfigFile()
+    _check_keys(file, table)
     _warn_of_unknown(environment, table)
     found: dict[str, Any] = {}
     for option in table:
@@ -237,14 +287,29 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
             found[option.name] = _from_text(option, option.flag, flags[option.name])
         elif option.variable in environment:
             found[option.name] = _from_text(option, option.variable, environment[option.variable])
-        elif option.name in file:
-            found[option.name] = _from_file(option, path, file[option.name])
+        elif option.name in file.values:
+            found[option.name] = _from_file(option, file)
     limits = Limits(**{o.name: found.pop(o.name) for o in table if o.is_limit and o.name in found})
     try:
-        domains = read_domains(file.get(DOMAIN, []), limits)
-    except ValueError as error:
-        raise StartError(f"{path}: {error}") from error
-    settings = Settings(**found, limits=limits, domains=domains)
+        domains = read_domains(file.values.get(DOMAIN, []), limits)
+        proxies = bool(found.get("trusted_proxies"))
+        authenticators = read_authenticators(file, proxies=proxies)
+        rules = read_rules(
+            file.values.get(RULE, []),
+            {domain.name for domain in domains},
+            authenticators=bool(authenticators),
+        )
+        rates = read_rates(file.values.get(RATE, []))
+    except FaultError as error:
+        raise file.fault(error) from error
+    settings = Settings(
+        **found,
+        limits=limits,
+        domains=domains,
+        authenticators=authenticators,
+        rules=rules,
+        rates=rates,
+    )
     if not settings.redis and not settings.data_dir.is_absolute():
         raise StartError("This user has no home directory to keep data in; give --data-dir.")
     return settings
@@ -254,6 +319,8 @@ def _default(item: Field[Any]) -> str:
     if item.default_factory is not MISSING:
         return str(item.default_factory())
     value = item.default
+    if value is None:
+        return "off" if item.metadata["kind"] is values.RATE else ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
@@ -267,23 +334,11 @@ def _limit_kind(item: Field[Any]) -> Kind[Any]:
     return values.seconds() if item.type is float else values.whole()
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise StartError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise StartError(f"{path} is not a TOML file: it is not in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:  # it tells the line
-        raise StartError(f"{path} is not a TOML file: {error}.") from error
-
-
-def _check_keys(path: str | None, file: Mapping[str, object], table: tuple[Option, ...]) -> None:
-    known = {DOMAIN, *(option.name for option in table)}
-    for key in file:
+def _check_keys(file: ConfigFile, table: tuple[Option, ...]) -> None:
+    known = {*TABLES, *(option.name for option in table)}
+    for key in file.values:
         if key not in known:
-            raise StartError(f'{path}: there is no option "{key}".')
+            raise file.error(f'There is no option "{key}".', (key,))
 
 
 def _warn_of_unknown(environment: Mapping[str, str], table: tuple[Option, ...]) -> None:
@@ -301,8 +356,9 @@ def _from_text(option: Option, where: str, text: str) -> object:
         raise StartError(f"{where} must be {option.kind.expected}.") from error
 
 
-def _from_file(option: Option, path: str | None, value: object) -> object:
+def _from_file(option: Option, file: ConfigFile) -> object:
     try:
-        return option.kind.from_toml(value)
+        return option.kind.from_toml(file.values[option.name])
     except ValueError as error:
-        raise StartError(f"{path}: {option.name} must be {option.kind.expected}.") from error
+        text = f"{option.name} must be {option.kind.expected}."
+        raise file.error(text, (option.name,)) from error

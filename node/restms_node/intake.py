@@ -23,9 +23,9 @@ from restms_cluster.errors import (
 from restms_cluster.levels import Level
 from restms_cluster.model import Draft, Sealed
 from restms_cluster.names import FeedName
-from restms_node.exchange import NO_STORE, Answer
+from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.node import Node
-from restms_node.problems import problem
+from restms_node.refusals import refused
 from restms_node.sequences import Messages
 from restms_node.trees import Element
 
@@ -43,11 +43,14 @@ class Intake:
     `draft` makes of an item and its bytes what is to be published, or raises a RestMSError.
     """
 
-    def __init__(self, node: Node, feed: FeedName, draft: Drafting) -> None:
+    def __init__(self, node: Node, request: Request, feed: FeedName, draft: Drafting) -> None:
         self._node = node
+        self._request = request
         self._feed = feed
         self._draft = draft
         self._most = min(BATCH_MESSAGES, node.settings.limits.messages_per_request)
+        if node.limiter is not None:
+            self._most = node.limiter.most_messages(request, self._most)
         self._routed = 0
         self._full = 0
         self._failure: RestMSError | None = None
@@ -63,7 +66,9 @@ class Intake:
 
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
-        with self._node.waits.place():  # it lasts as long as the client likes
+        with self._node.waits.place(
+            self._node.who(self._request)
+        ):  # it lasts as long as the client likes
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)
@@ -77,7 +82,7 @@ class Intake:
         # What an error says of its request is true of the message that it is about.
         text = self._failure.text.replace("; nothing was routed", "").rstrip(".")
         self._failure.text = f"{text}; messages of the stream routed before: {self._routed}."
-        return problem(self._failure).having(routed, *full)
+        return refused(self._node, self._request, self._failure).having(routed, *full)
 
     async def _receive(self, pieces: AsyncIterator[bytes]) -> None:
         sequence = Messages(self._node.settings.limits.document_bytes)
@@ -110,10 +115,16 @@ class Intake:
                 self._arrived = trio.Event()
             self._taken.set()
             try:
+                await self._until_allowed(len(batch))
                 await self._route(batch)
             except RestMSError as error:
                 self._failure = error
                 return
+
+    async def _until_allowed(self, count: int) -> None:
+        limiter = self._node.limiter
+        if limiter is not None and limiter.on:
+            await limiter.wait_for_messages(self._request, self._feed, count, self._node.waits)
 
     async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
         """Route a batch, or of one that is refused as much as comes before what is at fault."""

@@ -1,6 +1,6 @@
 """Message numbers over restarts and failovers: which URIs hold, and which end at once."""
 
-import re
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -8,9 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import redis
+
 from tests.clusters import RedisCluster
 from tests.conformance.streaming import SSE
 from tests.end_to_end.conftest import Client, name, parked, text, until
+from tests.end_to_end.writers import uris
 from tests.nodes import Cluster, Node
 from tests.servers import Server, start_replica, start_server
 
@@ -38,18 +41,17 @@ class Alone(Cluster):
 
     def end(self, how: signal.Signals) -> None:
         if how is signal.SIGKILL:
+            socket = (self.directory / "data" / "socket").read_text()
+            with redis.Redis(unix_socket_path=socket) as client:
+                server = client.info("server")["process_id"]
             self.nodes[0].kill()
+            os.kill(server, how)
         else:
             self.nodes[0].signal(how)
             assert self.nodes[0].ended() == 0
 
     def close(self) -> None:
         self.nodes[0].close()
-
-
-def uris(client: Client, pipe: str, node: int | None = None) -> list[str]:
-    """The URIs of the messages that a pipe lists, and at last that of the next one."""
-    return re.findall(r'href="([^"]*-\d+)"', client.send("GET", pipe, node=node).text)
 
 
 def asynclet(client: Client, pipe: str, node: int | None = None) -> str:
@@ -64,8 +66,12 @@ def test_uris_hold_over_an_orderly_restart_of_the_embedded_server(
         client = client_of(cluster)
         empty, full = client.new_pipe(), client.new_pipe()
         client.publish(name(full), "one")
-        for how in (signal.SIGINT, signal.SIGTERM):
-            cluster.again(how)
+        for how in (signal.SIGINT, signal.SIGTERM, None):
+            if how:
+                cluster.again(how)
+            else:
+                cluster.nodes[0].kill()  # but not its server, which the next one ends in order
+                cluster.nodes = [cluster._started()]
             assert name(asynclet(client, empty)) == f"{name(empty)}-1"
             assert text(client.send("GET", f"{full}-1")) == "one"
         wait = client.later("GET", f"{empty}-1")
@@ -189,16 +195,16 @@ def test_nodes_that_come_to_the_new_primary_one_by_one_agree(
 
 
 def test_a_failover_in_a_redis_cluster_is_one_of_those(client_of: Clients) -> None:
-    with RedisCluster() as redis, Cluster(2, "--reread-seconds", "60", redis=redis) as cluster:
+    with RedisCluster() as shards, Cluster(2, "--reread-seconds", "60", redis=shards) as cluster:
         client = client_of(cluster)
         pipe = client.new_pipe()
         client.publish(name(pipe), "kept")
-        with redis.client() as asked:
+        with shards.client() as asked:
             asked.set("restms:{default}:written", "", px=60_000)
             assert asked.wait(1, 10_000) == 1
         wait = client.later("GET", f"{pipe}-2", node=0)
-        redis.primary("default").kill()
-        redis.until_served("default")
+        shards.primary("default").kill()
+        shards.until_served("default")
         assert wait.result(20).status_code == 404
         until(lambda: client.send("GET", f"{pipe}-1").status_code == 200)
         following = asynclet(client, pipe)

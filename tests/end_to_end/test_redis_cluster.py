@@ -8,7 +8,7 @@ import redis
 
 from tests.clusters import RedisCluster, domains_apart
 from tests.end_to_end.conftest import Client, text, until
-from tests.end_to_end.writers import Writer, new_pipe, parked, publish, publish_at_last
+from tests.end_to_end.writers import Writer, check_told, new_pipe, parked, publish, publish_at_last
 from tests.nodes import Cluster
 from tests.servers import Server, find_binary
 
@@ -79,9 +79,8 @@ def test_a_failover_in_order_is_followed(client: Client, shards: RedisCluster) -
         seen = len(writer.taken)
         until(lambda: len(writer.taken) > seen + 20)
     assert set(writer.taken) <= set(writer.stored())
-    parked(shards, FIRST, pipe)
     publish_at_last(client, FIRST, pipe, "after it")
-    assert text(wait.result(10)) == "after it"
+    check_told(client, wait, pipe, "after it")
     check_wait(client, shards, FIRST)
     ready(client)
 
@@ -97,7 +96,7 @@ def test_a_killed_primary_is_replaced_under_a_wait(client: Client, shards: Redis
         assert publish(client, THIRD, new_pipe(client, THIRD), "beside").status_code == 200
         shards.until_served(SECOND)
         publish_at_last(client, SECOND, pipe, "after it")
-        assert text(wait.result(10)) == "after it"
+        check_told(client, wait, pipe, "after it")
         check_wait(client, shards, SECOND)
         ready(client)
     finally:
@@ -117,7 +116,7 @@ def test_a_frozen_primary_is_left_and_not_gone_back_to(
     try:
         shards.until_served(THIRD)
         publish_at_last(client, THIRD, pipe, "after it")
-        assert text(wait.result(10)) == "after it"
+        check_told(client, wait, pipe, "after it")
     finally:
         frozen.resume()
     with Writer(client, THIRD) as writer:
@@ -139,9 +138,8 @@ def test_a_slot_that_moves_at_once_costs_no_request(client: Client, shards: Redi
             until(lambda seen=seen: len(writer.taken) > seen + 20)
     assert writer.refused == []
     assert writer.stored() == writer.taken
-    parked(shards, FIRST, pipe)
     assert publish(client, FIRST, pipe, "at the new place", node=1).status_code == 200
-    assert text(wait.result(10)) == "at the new place"
+    check_told(client, wait, pipe, "at the new place")
     shards.move(FIRST, home)
     check_wait(client, shards, FIRST)
     ready(client)
@@ -168,7 +166,7 @@ def test_a_slot_that_moves_key_by_key_is_refused_meanwhile(
         until(lambda: len(writer.taken) > seen + 20)
     assert writer.stored() == writer.taken
     publish_at_last(client, FIRST, pipe, "at the new place")
-    assert text(wait.result(10)) == "at the new place"
+    check_told(client, wait, pipe, "at the new place")
     check_wait(client, shards, FIRST)
     shards.begin_move(FIRST, home)
     while shards.move_keys(FIRST, home, 1000):

@@ -2,13 +2,13 @@
 
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 import httpx
 
-from tests.end_to_end.conftest import Client, name, until
+from tests.end_to_end.conftest import Client, name, text, until
 from tests.nodes import Redis
 
 
@@ -86,6 +86,17 @@ def publish_at_last(client: Client, domain: str, pipe: str, text: str, seconds: 
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.02)
     assert answer.status_code == 200, answer.text
+
+
+def uris(client: Client, pipe: str, node: int | None = None) -> list[str]:
+    """The URIs of the messages that a pipe lists, and at last that of the next one."""
+    return re.findall(r'href="([^"]*-\d+)"', client.send("GET", pipe, node=node).text)
+
+
+def check_told(client: Client, wait: "Future[httpx.Response]", pipe: str, message: str) -> None:
+    """A wait has ended with 404, since the server has changed; its reader finds the message."""
+    assert wait.result(10).status_code == 404
+    assert text(client.send("GET", uris(client, pipe)[-2])) == message
 
 
 def parked(redis: Redis, domain: str, pipe: str, waits: int = 1) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from restms_cluster.errors import StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
+from restms_cluster.names import FeedName
+from restms_cluster.rates import Rate
 from restms_node.config import Settings, load, options
 
 DEFAULT_FEED = ConfiguredFeed("default", title="Default feed")
@@ -202,17 +204,21 @@ def test_any_text_is_a_value_or_a_fault(name: str, text: str) -> None:
 
 
 def test_a_fault_of_the_file_is_told_with_its_line(file: Path) -> None:
-    assert "line 2" in fault_in(file, "max_waits = 1\nmax_waits 2\n")
+    assert fault_in(file, "max_waits = 1\nmax_waits 2\n").startswith(f"{file}:2: ")
+    assert fault_in(file, "max_waits = 1\nredis = [\n").startswith(f"{file}:2: ")
+    assert fault_in(file, "\n\nmax_waits = 0").startswith(f"{file}:3: max_waits must be ")
+    two = "[[domain]]\nname = 'a'\n\n[[domain]]\nname = 'b'\ntitel = 'c'"
+    assert fault_in(file, two).startswith(f"{file}:6: The domain ")
 
 
 def test_a_file_that_cannot_be_read_is_told(file: Path) -> None:
     assert fault({"config": str(file)}) == f"{file} cannot be read: No such file or directory."
     file.write_bytes(b"redis = '\xff'")
-    assert fault({"config": str(file)}).startswith(f"{file} is not a TOML file: ")
+    assert fault({"config": str(file)}) == f"{file}:1: This is not TOML: it is not in UTF-8."
 
 
 def test_a_key_that_is_no_option_is_refused(file: Path) -> None:
-    assert fault_in(file, "wait_secs = 1") == f'{file}: there is no option "wait_secs".'
+    assert fault_in(file, "wait_secs = 1") == f'{file}:1: There is no option "wait_secs".'
 
 
 def test_a_variable_that_is_no_option_is_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -259,6 +265,14 @@ def test_domains_and_their_feeds_are_named_in_the_file(file: Path) -> None:
     )
 
 
+def test_a_feed_adds_to_the_durability_of_the_server(file: Path) -> None:
+    file.write_text("durability = 'disk'\n" + FEED + "name = 'a'\ndurability = 'replicas'")
+    levels = load({"config": str(file)}, {"RESTMS_REPLICAS": "2"}).levels
+    assert str(levels.of(FeedName("d", "a"))) == "disk+replicas"
+    assert str(levels.of(FeedName("d", "default"))) == "disk"
+    assert levels.replicas == 2
+
+
 def test_the_default_domain_and_feed_may_have_other_titles(file: Path) -> None:
     settings = loaded(
         file,
@@ -301,6 +315,7 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
         (f"{FEED}name = 'default'\ntype = 'fanout'", "always has the empty type"),
         (f"{FEED}name = 'a'\n[[domain.feed]]\nname = 'a'", 'feed "a" is there twice'),
         (f"{FEED}name = 'a'\ndead_letter = 'b'", 'dead_letter of the feed "a"'),
+        (f"{FEED}name = 'a'\ndurability = 'most'", "must be one of node, disk, replicas, disk+rep"),
         (f"feeds_per_domain = 1\n{FEED}name = 'a'", "more than 1 feeds"),
     ],
 )
@@ -319,3 +334,35 @@ def test_a_switch_in_the_file_is_a_truth_or_a_word(file: Path) -> None:
     assert loaded(file, 'lane = "off"').lane is False
     assert "lane must be on or off" in fault_in(file, "lane = 0")
     assert "RESTMS_LANE must be on or off" in fault({}, {"RESTMS_LANE": "maybe"})
+
+
+def test_a_domain_may_have_limits_of_its_own(file: Path) -> None:
+    settings = loaded(
+        file,
+        """
+        pipes_per_domain = 9
+        [[domain]]
+        name = "small"
+        feeds_per_domain = 3
+        """,
+    )
+    small = settings.domains[-1]
+    assert (small.feeds_per_domain, small.pipes_per_domain) == (3, None)
+    with pytest.raises(StartError, match="feeds_per_domain of the domain"):
+        loaded(file, '[[domain]]\nname = "small"\nfeeds_per_domain = 0\n')
+
+
+def test_rates_are_so_many_in_a_time(file: Path) -> None:
+    assert load({"request_rate": "500/5s"}, {}).request_rate == Rate(500, 5)
+    assert load({"request_rate": "off"}, {}).request_rate is None
+    for wrong in ("100", "0/s", "1/0s", "-1/s", "1/day", "1/3601s", "9999999999999/s", ""):
+        with pytest.raises(StartError, match="--request-rate must be off, or so many"):
+            load({"request_rate": wrong}, {})
+
+
+@pytest.mark.parametrize(
+    "entry", ['messages = "1/s"', 'principal = "a"\ngroup = "b"', 'principal = "a"\nrequests = 5']
+)
+def test_a_wrong_rate_is_told(file: Path, entry: str) -> None:
+    with pytest.raises(StartError, match="rate 1"):
+        loaded(file, f"[[rate]]\n{entry}\n")
