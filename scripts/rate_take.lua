@@ -21,22 +21,21 @@ local function take(bucket, quota, window, cost)
   quota, window, cost = tonumber(quota), tonumber(window), tonumber(cost)
   local missing, at = string.match(redis.call('GET', key) or '', '^(%d+) (%d+)$')
   missing, at = tonumber(missing or 0), tonumber(at or now)
-  if at < now then -- else the clock was set back: nothing is filled twice
-    missing, at = math.max(0, missing - (now - at) * quota), now
-  end
+  -- Where the clock was set back, it fills on from now: nobody is to wait for the time of before.
+  local set_back = at > now
+  missing = math.max(0, missing - math.max(0, now - at) * quota)
   local most, wanted = quota * window, math.max(0, missing + cost * window)
   local refused = cost > 0 and wanted > most
   local kept = refused and missing or wanted
   if kept == 0 then
     redis.call('DEL', key)
-  elseif not refused then
-    redis.call('SET', key, digits(kept) .. ' ' .. digits(at), 'PX',
-      digits(math.max(least, math.ceil((kept / quota + at - now) / 1000))))
+  elseif set_back or not refused then
+    redis.call('SET', key, digits(kept) .. ' ' .. digits(now), 'PX',
+      digits(math.max(least, math.ceil(kept / quota / 1000))))
   end
-  local ahead = at - now
-  local left, full = math.floor((most - kept) / window), math.ceil(kept / quota) + ahead
+  local left, full = math.floor((most - kept) / window), math.ceil(kept / quota)
   if refused then
-    return { 'too_many', left, full, math.ceil((wanted - most) / quota) + ahead }
+    return { 'too_many', left, full, math.ceil((wanted - most) / quota) }
   end
   return { 'ok', left, full }
 end

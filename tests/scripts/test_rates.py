@@ -14,9 +14,9 @@ from tests.scripts.conftest import Run
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
 
-# Costs, each after a pause in microseconds.
+# Costs, each after a pause in microseconds, of a clock that may be set back.
 STEPS = st.lists(
-    st.tuples(st.integers(0, 3 * SECOND), st.integers(-2, 12)),
+    st.tuples(st.integers(-SECOND, 3 * SECOND), st.integers(-2, 12)),
     max_size=40,
 )
 
@@ -31,15 +31,18 @@ class Reference:
         self.each = Fraction(window, quota)
         self.window = window
         self.due = Fraction(0)
-        self.now = 0
+        self.now = self.at = 0
 
     def take(self, now: int, cost: int) -> bool:
-        # Where nothing is missing there is nothing that a clock set back could spoil.
-        self.now = max(self.now, now) if self.due > self.now else now
+        if now < self.at:  # the clock was set back: what was missing then is missing now
+            self.due -= self.at - now
+            self.at = now
+        self.now = now
         due = max(max(self.due, self.now) + cost * self.each, Fraction(self.now))
         if cost > 0 and due - self.now > self.window:
             return False
         self.due = due if due > self.now else Fraction(0)  # a whole bucket is not kept
+        self.at = now
         return True
 
 
@@ -62,7 +65,7 @@ def test_a_rate_lets_through_what_the_reference_does(
         missing = reference.due - reference.now if reference.due > reference.now else Fraction(0)
         assert left == (window * SECOND - missing) // reference.each
         if missing:
-            assert full == -(-missing // 1) + reference.now - now
+            assert full == -(-missing // 1)
         if after:  # then, and not before, it would be granted
             assert Fraction(after[0]) >= missing + cost * reference.each - window * SECOND
         granted += cost if wanted and cost > 0 else 0
@@ -98,6 +101,21 @@ def test_who_is_told_when_may_come_then(do: Run) -> None:
     assert take(100_000) == ["too_many", 0, 900_000, 400_000]
     assert take(499_999) == ["too_many", 0, 500_001, 1]
     assert take(500_000) == ["ok", 0, SECOND]
+
+
+def test_nobody_waits_for_the_time_of_before_the_clock_was_set_back(do: Run) -> None:
+    def take(at: int) -> list[object]:
+        return list(do(RateTake("default", str(at), "a", 2, SECOND, 1)))
+
+    take(START)
+    assert take(START) == ["ok", 0, SECOND]
+    back = START - 3600 * SECOND
+    # Nothing is given for it, and no more than ever is to be waited for.
+    assert take(back) == ["too_many", 0, SECOND, SECOND // 2]
+    assert take(back + 400_000) == ["too_many", 0, 600_000, 100_000]
+    assert take(back + SECOND // 2) == ["ok", 0, SECOND]
+    # The step forward fills it once.
+    assert take(START) == ["ok", 1, SECOND // 2]
 
 
 @pytest.mark.parametrize("quota", [1, 3, 999_983])
