@@ -9,10 +9,11 @@ import trio
 from restms_cluster.address import Address
 from restms_cluster.calls import Calls
 from restms_cluster.connection import Connection
-from restms_cluster.errors import StartError, StateUnavailableError
+from restms_cluster.errors import StartError
 from restms_cluster.keeper import KEEPING, Keeper
 from restms_cluster.keys import domain_of, probe_key
 from restms_cluster.levels import Disk
+from restms_cluster.link import UndoneError
 from restms_cluster.notifications import Notifications
 from restms_cluster.subscriber import Topic
 
@@ -67,6 +68,7 @@ class Shard:
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._opening = trio.Lock()
+        self._left = False
         self.connection = self._connection()
         self.connections = {"": self.connection}
         self.notifications = Notifications(address, self._probe_key(), lost=lost)
@@ -84,19 +86,21 @@ class Shard:
     async def other(self, role: str) -> Connection:
         """Return another connection to the same place, for calls that would hold others up.
 
-        It is made when its role is first asked for. Raises StateUnavailableError
-        where it cannot be made.
+        It is made when its role is first asked for. Raises UndoneError where it
+        cannot be made, or is to be no more.
         """
         async with self._opening:
             if role not in self.connections:
-                if self._nursery is None:
-                    raise StateUnavailableError("Redis is out of reach.")
+                if self._nursery is None or self._left:
+                    raise UndoneError("Redis is out of reach.")
                 connection = self._connection()
                 try:
                     await self._nursery.start(connection.run)
                 except StartError as error:
-                    raise StateUnavailableError(str(error)) from error
+                    raise UndoneError(str(error)) from error
                 self.connections[role] = connection
+                if self._left:
+                    connection.close()
             return self.connections[role]
 
     async def welcome(self, domains: Collection[str]) -> None:
@@ -127,6 +131,7 @@ class Shard:
 
     async def retire(self) -> None:
         """Take no more calls, give those under way a moment for their answers, and end."""
+        self._left = True
         for connection in self.connections.values():
             connection.close()
         await trio.sleep(RETIRE_SECONDS)

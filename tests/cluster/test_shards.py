@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 import trio
+import trio.testing
 
+from restms_cluster import shard as shard_module
 from restms_cluster import shards as shards_module
 from restms_cluster.address import Address
 from restms_cluster.calls import Calls
@@ -210,6 +212,36 @@ async def test_what_was_the_primary_is_left_though_the_next_is_not_ready(
             assert await watch.wakeup(AT_ONCE)
             assert await shards.home("a").connection.call("PUBLISH", domain_key("a"), "") == 1
             assert await watch.wakeup(AT_ONCE)
+
+
+async def test_a_place_that_is_left_takes_no_calls_by_any_connection(
+    address: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_module, "RETIRE_SECONDS", 60)  # for the test to be in this time
+    opening, leave = trio.Event(), trio.Event()
+    entered: list[Calls] = []
+
+    async def enter(calls: Calls, _: Collection[str]) -> None:
+        entered.append(calls)
+        if len(entered) == 2:
+            opening.set()
+            await leave.wait()
+
+    async with running(Told({"a": address}), enter) as shards, trio.open_nursery() as leaving:
+        left = shards.home("a")
+
+        async def call_by(role: str) -> None:
+            with pytest.raises(UndoneError):
+                await (await left.other(role)).call("PING")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call_by, "being opened")
+            await opening.wait()
+            leaving.start_soon(left.retire)
+            await trio.testing.wait_all_tasks_blocked()
+            leave.set()
+            nursery.start_soon(call_by, "not opened yet")
+        leaving.cancel_scope.cancel()
 
 
 async def test_it_does_not_start_where_a_place_is_not_there(address: Address) -> None:
