@@ -34,17 +34,27 @@ class Calls(ABC):
         any one of them with an error that means that it cannot serve now;
         UndoneError only if none of them was carried out.
         """
-        if not commands:
-            return []
-        data = b"".join([pack(*command) for command in commands])
+        answers = await self.answers(commands, retry=retry)
         replies: list[Reply | ResponseError] = []
-        for answer in (answers := await self._request(data, len(commands), retry=retry)):
+        for answer in answers:
             if isinstance(answer, StateUnavailableError):
                 if all(isinstance(one, UndoneError) for one in answers):
                     raise answer
                 raise StateUnavailableError(answer.text)
             replies.append(answer)
         return replies
+
+    async def answers(
+        self, commands: Sequence[Sequence[Argument]], *, retry: bool = False
+    ) -> list[Answer]:
+        """Run commands as `call_many` does; return what each of them is answered, whatever it is.
+
+        Raises StateUnavailableError when Redis cannot be reached.
+        """
+        if not commands:
+            return []
+        data = b"".join([pack(*command) for command in commands])
+        return await self._request(data, len(commands), retry=retry)
 
     @abstractmethod
     async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:

@@ -4,7 +4,8 @@ Redis's WAIT holds up its connection until enough replicas have all that the con
 last, and so all that anybody wrote before that. So such calls go over a connection of their own,
 and together: while some are under way the next ones gather, and one WAIT does for all of them.
 A call may find that it has nothing to write, since it is a repeat; what it repeats may have
-been written over another connection. So each WAIT comes after a small write of its own.
+been written over another connection. So each WAIT comes after small writes of its own: one for
+each domain, for a domain of a Redis Cluster may just be moving away, and be refused alone.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -119,24 +120,29 @@ class Keeper:
             (*group[0].head, *(argument for one in group for argument in one.call))
             for group in self._carried
         ]
-        written = written_key(self._carried[-1][-1].domain)
-        commands.append(("SET", written, "", "PX", WRITTEN_MILLISECONDS))
+        domains = {group[0].domain for group in self._carried}
+        commands += [
+            ("SET", written_key(domain), "", "PX", WRITTEN_MILLISECONDS) for domain in domains
+        ]
         commands.append(("WAIT", self._replicas, self._milliseconds))
-        *replies, wrote, count = await calls.call_many(commands)
-        enough = (
-            isinstance(count, int)
-            and count >= self._replicas
-            and not isinstance(wrote, ResponseError)
-        )
-        for group, reply in zip(self._carried, replies, strict=True):
+        *answers, count = await calls.answers(commands)
+        wrote = b"OK" in answers[len(self._carried) :]
+        enough = wrote and isinstance(count, int) and count >= self._replicas
+        carried, self._carried = self._carried, []
+        for group, answer in zip(carried, answers, strict=False):
+            if isinstance(answer, StateUnavailableError):
+                _fail(group, type(answer), answer.text)
+                continue
             for place, one in enumerate(group):
-                part = reply[place] if isinstance(reply, list) else reply
-                one.finish(Kept(part, enough))
-        self._carried = []
+                one.finish(Kept(answer[place] if isinstance(answer, list) else answer, enough))
 
     def _fail(self, kind: type[StateUnavailableError], text: str) -> None:
-        for group in self._carried:
-            for one in group:
-                # Each caller gets an error of its own, for each adds its own traceback.
-                one.finish(kind(text))
-        self._carried = []
+        carried, self._carried = self._carried, []
+        for group in carried:
+            _fail(group, kind, text)
+
+
+def _fail(group: Sequence[_Call], kind: type[StateUnavailableError], text: str) -> None:
+    for one in group:
+        # Each caller gets an error of its own, for each adds its own traceback.
+        one.finish(kind(text))
