@@ -95,6 +95,17 @@ class Disk:
                 retry_after=5,
             )
 
+    def check_done(self) -> None:
+        """Raise StateUnavailableError where it does not any more, so that what was done may be lost.
+
+        A call that was checked before may have waited for another link, to another server.
+        """
+        if self._trouble:
+            raise StateUnavailableError(
+                "The messages are in, but Redis has changed and does not write each message to its "
+                f"disk before it answers, as this feed promises: {self._trouble}."
+            )
+
 
 class TooFewReplicasError(StateUnavailableError):
     """A message is in, but too few replicas have it as yet: its publisher cannot be told so."""

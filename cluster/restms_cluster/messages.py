@@ -67,7 +67,8 @@ async def publish(
     cannot be kept; TooLargeError for more deliveries than a request may have, or
     messages that too many joins begin like; BadRequestError for an address of too many
     words; KeyReusedError for a key of another request. Nothing is routed then. Raises
-    TooFewReplicasError where all is routed, but too few replicas have it as yet.
+    TooFewReplicasError where all is routed, but too few replicas have it as yet, and
+    StateUnavailableError where it may or may not be routed.
     """
     level = broker.durability.of(feed)
     if Level.DISK in level:
@@ -100,6 +101,8 @@ async def publish(
                 *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
             )
         raise _refusal(answer.outcome, deliveries)
+    if Level.DISK in level:
+        broker.shards.home(feed.domain).disk.check_done()
     counted, *told = answer.values
     routed: list[Routed] = []
     for messages, count, full in zip(told[::3], told[1::3], told[2::3], strict=True):

@@ -11,7 +11,7 @@ import trio
 from restms_cluster import feeds, joins, member, messages, pipes
 from restms_cluster.address import Address
 from restms_cluster.broker import Broker
-from restms_cluster.errors import StartError, UnavailableError
+from restms_cluster.errors import StartError, StateUnavailableError, UnavailableError
 from restms_cluster.levels import Durability, Level, TooFewReplicasError
 from restms_cluster.link import LostError
 from restms_cluster.model import (
@@ -25,6 +25,7 @@ from restms_cluster.model import (
 )
 from restms_cluster.names import FeedName
 from tests.servers import Server, start_replica, start_server
+from tests.waiting import until
 
 SAFE, FAST, KNOWN = (FeedName("default", name) for name in ("safe", "fast", "known"))
 DOMAINS = (
@@ -263,6 +264,28 @@ async def test_the_disk_is_promised_where_redis_writes_there_first(primary: Serv
                 with pytest.raises(UnavailableError, match="appendfsync is not always"):
                     await publish_for_ever(broker, SAFE)
                 await publish(broker, FAST, "z")
+        finally:
+            client.config_set("appendonly", "no")
+
+
+async def test_what_waited_for_a_server_that_does_not_write_there_first_is_not_promised(
+    primary: Server,
+) -> None:
+    durability = Durability(feeds={SAFE: Level.DISK})
+    with primary.client() as client:
+        client.flushall()
+        client.config_set("appendonly", "yes")
+        client.config_set("appendfsync", "always")
+        try:
+            async with joined(primary, durability) as broker:
+                pipe = await reader(broker, SAFE)
+                client.config_set("appendfsync", "everysec")
+                client.client_kill_filter(_type="normal", skipme=True)
+                connection = broker.shards.home("default").connection
+                await until(lambda: not connection.connected)
+                with pytest.raises(StateUnavailableError, match="are in, but"):
+                    await publish(broker, SAFE, "x")
+                assert await held(broker, pipe) == 1
         finally:
             client.config_set("appendonly", "no")
 
