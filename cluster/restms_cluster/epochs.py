@@ -27,7 +27,7 @@ from redis.exceptions import ResponseError
 
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.keys import domain_key
-from restms_cluster.link import Argument, DemotedError, MovedError, Reply
+from restms_cluster.link import Argument, DemotedError, Reply
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import DomainEnter
 
@@ -58,7 +58,8 @@ async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
     """
     names = list(domains)
     run = await run_of(link)
-    rested = await _rested_before(link, run) if run else ""
+    # A server of a Redis Cluster is no embedded one, and might not have that key.
+    rested = await _rested_before(link, run) if run and not library.guarded else ""
     entering = [
         DomainEnter(name, run or await _marked_run(link, name), rested).arguments()
         for name in names
@@ -116,10 +117,7 @@ async def run_of(link: Server) -> str:
 
 async def _rested_before(link: Server, run: str) -> str:
     """Return the run that ended in order, with all its writes, before this one; or nothing."""
-    try:
-        (answer,) = await link.call_many([("GET", RESTED)])
-    except MovedError:
-        return ""  # a Redis Cluster is no embedded server
+    (answer,) = await link.call_many([("GET", RESTED)])
     before, _, now = answer.decode().partition(" ") if isinstance(answer, bytes) else ("", "", "")
     return before if now == run else ""
 

@@ -172,9 +172,10 @@ async def ready(broker: Broker) -> bool:
 
 async def _reestablish(broker: Broker, shard: Shard) -> None:
     """Establish anew after each reconnect: it may be a restarted, empty, or other server."""
+    generation = shard.connection.generation
     while True:
-        generation = shard.connection.generation
-        await shard.connection.wait_generation(generation)
+        # Of one that came while the last was being established, too.
+        generation = await shard.connection.wait_generation(generation)
         await _try_to_establish(broker, shard)
         # Who read in vain while the link was down reads again.
         shard.notifications.wake_all()
