@@ -1,6 +1,6 @@
 """Those who publish: each numbers its messages, and repeats what was not answered."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -148,7 +148,7 @@ class Streamer(Publisher):
                 self._refused(numbers[0], "200 though not all of the stream was routed")
                 return
 
-    async def _items(self, numbers: range) -> AsyncIterator[bytes]:
+    async def _items(self, numbers: range) -> AsyncGenerator[bytes]:
         for number in numbers:
             yield cbor2.dumps(self._message(number))
             await trio.sleep(self.random.uniform(0, 0.01))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from redis.exceptions import NoScriptError, ResponseError
 
 from restms_cluster.address import Address
+from restms_cluster.calls import Calls
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import StartError, StateUnavailableError
 from restms_cluster.link import Link, LostError, pack
@@ -32,13 +33,20 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def connected(address: Address, **options: float) -> AsyncIterator[Connection]:
-    with trio.fail_after(SECONDS):
+async def connected(
+    address: Address, *, within: float = SECONDS, **options: Any
+) -> AsyncIterator[Connection]:
+    with trio.fail_after(within):
         async with trio.open_nursery() as nursery:
             connection = Connection(address, **options)
             await nursery.start(connection.run)
             yield connection
             nursery.cancel_scope.cancel()
+
+
+async def when_loaded(calls: Calls) -> None:
+    """Begin as nodes do: with what a server refuses that still reads its file."""
+    await calls.call("GET", "anything")
 
 
 async def clients(server: Server) -> int:
@@ -345,7 +353,8 @@ async def test_no_server_at_the_start() -> None:
 
 
 async def test_calls_wait_for_a_server_that_comes_back(own_server: Server) -> None:
-    async with connected(Address.parse(own_server.url), patience=10) as connection:
+    address = Address.parse(own_server.url)
+    async with connected(address, patience=10, begin=when_loaded) as connection:
         own_server.stop()
         await until(lambda: not connection.connected)
         async with trio.open_nursery() as nursery:
@@ -375,14 +384,16 @@ async def test_killed_and_restarted_under_load(own_server: Server) -> None:
             try:
                 await connection.call("INCR", "count")
                 done += 1
-            except StateUnavailableError:
+            except LostError:
                 lost += 1
 
     async def read(number: int) -> None:
         while not stop.is_set():
             assert await connection.call("ECHO", number, retry=True) == b"%d" % number
 
-    async with connected(Address.parse(own_server.url), patience=10) as connection:
+    async with connected(
+        Address.parse(own_server.url), within=60, patience=60, begin=when_loaded
+    ) as connection:
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(write)
@@ -395,8 +406,9 @@ async def test_killed_and_restarted_under_load(own_server: Server) -> None:
             stop.set()
         count = int(await connection.call("GET", "count") or 0)  # type: ignore[call-overload]
     # A write that was answered is there; one that was lost may be; none is done twice.
+    # No more are lost than were under way.
     assert done <= count <= done + lost
-    assert lost <= 3 * 8
+    assert 0 < lost <= 3 * 8
 
 
 async def test_a_stalled_server_is_noticed_and_recovered_from(own_server: Server) -> None:
