@@ -96,7 +96,7 @@ class Disk:
             )
 
     def check_done(self) -> None:
-        """Raise StateUnavailableError where it does not any more, so that what was done may be lost.
+        """Raise StateUnavailableError where it does not any more: what was done may be lost.
 
         A call that was checked before may have waited for another link, to another server.
         """

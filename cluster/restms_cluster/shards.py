@@ -47,7 +47,7 @@ class Shards:
         self._shards: dict[Address, Shard] = {}
         self._trouble = trio.Event()
         self._looked = trio.Event()
-        self._complaint = ""
+        self._wrong: set[str] = set()
 
     def __iter__(self) -> Iterator[Shard]:
         """Go through the shards on which domains live."""
@@ -116,6 +116,8 @@ class Shards:
                 settling.start_soon(self._settle, nursery, prepare, address, domains)
 
     async def _look(self, nursery: trio.Nursery, prepare: Prepare, arrived: Arrived) -> None:
+        wrong: set[str] = set()
+
         async def settle(address: Address, domains: list[str]) -> None:
             settled = False
             try:
@@ -123,16 +125,16 @@ class Shards:
                     await self._settle(nursery, prepare, address, domains)
                 settled = True
             except* trio.TooSlowError:
-                self._complain(f"{address} is not ready in time.")
+                wrong.add(f"{address} is not ready in time.")
             except* (RestMSError, StartError) as group:
-                self._complain(str(_first(group)))
+                wrong.add(str(_first(group)))
             if settled:
                 nursery.start_soon(arrived, self.homes[domains[0]], domains)
 
         try:
             places = await self._locator.locate()
         except StateUnavailableError as error:
-            self._complain(error.text)
+            self._complain({error.text})
             return
         # At once, though the next may not be ready yet: what was the primary may take
         # writes still that nobody will ever see.
@@ -141,6 +143,7 @@ class Shards:
         async with trio.open_nursery() as settling:
             for address, domains in self._arrivals(places).items():
                 settling.start_soon(settle, address, domains)
+        self._complain(wrong)
 
     def _arrivals(self, places: Mapping[str, Address]) -> dict[Address, list[str]]:
         """Return the domains that are not where they were, by where they are now."""
@@ -174,11 +177,11 @@ class Shards:
     def _look_soon(self) -> None:
         self._trouble.set()
 
-    def _complain(self, complaint: str) -> None:
-        """Log what is wrong, once for as long as it stays the same."""
-        if complaint != self._complaint:
-            self._complaint = complaint
+    def _complain(self, wrong: set[str]) -> None:
+        """Log all that is wrong, and was not when it was looked at last."""
+        for complaint in sorted(wrong - self._wrong):
             _log.warning("Not all domains can be found: %s", complaint)
+        self._wrong = wrong
 
 
 def _first(error: BaseException) -> BaseException:

@@ -244,6 +244,31 @@ async def test_a_place_that_is_left_takes_no_calls_by_any_connection(
         leaving.cancel_scope.cancel()
 
 
+async def test_what_is_wrong_is_told_once_each_time_that_it_is(
+    address: Address, there: Address, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        return sorted(one.getMessage() for one in caplog.records if one.name == "restms.shards")
+
+    locator = Told({"a": address, "b": there})
+    async with running(locator) as shards:
+        for turn in range(2):
+            # Two at once, so that one does not make the other one new again.
+            locator.places = {"a": Address("127.0.0.1", 1), "b": Address("127.0.0.1", 2)}
+            for _ in range(3):
+                await looked_once_more(shards)
+            assert len(told()) == 2 * (turn + 1)
+            locator.places = {"a": address, "b": there}
+            await looked_once_more(shards)
+            assert shards.home("a").address == address
+
+
+async def looked_once_more(shards: Shards) -> None:
+    for _ in range(2):  # the first may have begun before
+        shards._look_soon()
+        await shards._looked.wait()
+
+
 async def test_it_does_not_start_where_a_place_is_not_there(address: Address) -> None:
     with pytest.RaisesGroup(StartError, flatten_subgroups=True):
         async with running(Told({"a": address, "b": Address("127.0.0.1", 1)})):
