@@ -128,6 +128,21 @@ def test_a_stream_is_slowed_and_not_refused(client: Client) -> None:
     assert time.monotonic() - begun >= 3  # two more than six are there after 3.3 seconds
 
 
+def test_a_stream_that_had_to_pause_for_too_long_is_told_how_far_it_came(
+    client_of: Callable[[Cluster], Client],
+) -> None:
+    with Cluster(1, "--message-rate", "3/h") as cluster:
+        item = b"\xa1\x67address\x61a"
+        headers = {"Content-Type": "application/cbor-seq"}
+        answer = client_of(cluster).send("POST", FEED, item * 5, **headers)
+    assert answer.status_code == 429
+    routed = int(answer.headers["restms-routed"])
+    assert 1 <= routed <= 3
+    assert answer.text == (
+        f"More than 3 messages in 3600 seconds; messages of the stream routed before: {routed}.\n"
+    )
+
+
 def test_health_is_told_without_end(limited: Cluster) -> None:
     for _ in range(QUOTA * 2):
         assert httpx.get(limited.urls[0] + "/livez", headers=as_client(14)).status_code == 200
