@@ -29,10 +29,6 @@ runs until then.
 """
 
 
-async def enter_at_once(_: Calls, __: Collection[str]) -> None:
-    """Be content with any link."""
-
-
 class Loads:
     """How often the scripts were loaded; who loads them now has the lock."""
 

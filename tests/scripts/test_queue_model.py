@@ -201,7 +201,7 @@ def test_any_sequence_keeps_what_must_hold(queue_server: Server) -> None:
     run_state_machine_as_test(
         QueueMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=60,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -361,7 +361,7 @@ def test_any_sequence_comes_to_what_a_broker_without_works_would_do(
     run_state_machine_as_test(
         WorksMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=60,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
