@@ -38,7 +38,7 @@ class Calls(ABC):
         replies: list[Reply | ResponseError] = []
         for answer in answers:
             if isinstance(answer, StateUnavailableError):
-                if all(isinstance(one, UndoneError) for one in answers):
+                if len(answers) == 1 or all(isinstance(one, UndoneError) for one in answers):
                     raise answer
                 raise StateUnavailableError(answer.text)
             replies.append(answer)

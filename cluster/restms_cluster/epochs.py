@@ -27,7 +27,7 @@ from redis.exceptions import ResponseError
 
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.keys import domain_key
-from restms_cluster.link import Argument, DemotedError, Reply
+from restms_cluster.link import Answer, Argument, DemotedError, MovingError, Reply
 from restms_cluster.scripts import Library
 from restms_cluster.transitions import DomainEnter
 
@@ -49,6 +49,10 @@ class Server(Protocol):
         """
         ...
 
+    async def answers(self, commands: Sequence[Sequence[Argument]]) -> Sequence[Answer]:
+        """Run commands in one round trip; return what each is answered, whatever it is."""
+        ...
+
 
 async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
     """Begin an epoch of each domain's numbers where the server or its history has changed.
@@ -65,11 +69,12 @@ async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
         for name in names
     ]
     text = library.text(DomainEnter.script())
-    replies = await _asked(link, *(("EVAL", text, *arguments) for arguments in entering))
+    answers = await link.answers([("EVAL", text, *arguments) for arguments in entering])
     moved = [
         name
-        for name, reply in zip(names, replies, strict=True)
-        if isinstance(reply, list) and reply[1]
+        for name, answer in zip(names, answers, strict=True)
+        # Of a domain that has begun to move away nothing runs here: the others are not to wait.
+        if not isinstance(answer, MovingError) and _good(answer) == [b"ok", 1]
     ]
     if moved:
         _log.warning(
@@ -151,11 +156,14 @@ def _facts(answer: Reply | ResponseError) -> dict[str, str]:
 
 
 async def _asked(link: Server, *commands: Sequence[Argument]) -> list[Reply]:
-    replies: list[Reply] = []
-    for reply in await link.call_many(commands):
-        if isinstance(reply, ResponseError):
-            raise StateUnavailableError(
-                f"Redis (7.0 or newer, or any Valkey, is needed) refuses to be entered: {reply}"
-            )
-        replies.append(reply)
-    return replies
+    return [_good(answer) for answer in await link.answers(commands)]
+
+
+def _good(answer: Answer) -> Reply:
+    if isinstance(answer, StateUnavailableError):
+        raise answer
+    if isinstance(answer, ResponseError):
+        raise StateUnavailableError(
+            f"Redis (7.0 or newer, or any Valkey, is needed) refuses to be entered: {answer}"
+        )
+    return answer

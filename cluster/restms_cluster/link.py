@@ -79,6 +79,10 @@ class MovedError(UndoneError):
     """The slot of the call's keys is another server's of the Redis Cluster."""
 
 
+class MovingError(StateUnavailableError):
+    """The slot is being moved, and what the call is about is at the other server already."""
+
+
 def pack(*args: Argument) -> bytes:
     """Return a command as it goes over the link."""
     packed: bytes = pack_command(args)  # type: ignore[arg-type]
@@ -103,6 +107,8 @@ def error_reply(text: str) -> ResponseError | StateUnavailableError:
         return DemotedError(_NOT_NOW[word])
     if word == "MOVED":
         return MovedError(_NOT_NOW[word])
+    if word == "ASK":
+        return MovingError(_NOT_NOW[word])
     if word in _NOT_NOW:
         return StateUnavailableError(_NOT_NOW[word])
     error = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]
@@ -170,16 +176,20 @@ class Link:
         self, commands: Sequence[Sequence[Argument]]
     ) -> list[Reply | ResponseError]:
         """Run commands while nobody else uses the link, as a connection does."""
-        await self.send(b"".join([pack(*command) for command in commands]))
-        answers: list[Answer] = []
-        while len(answers) < len(commands):
-            answers += await self.receive()
         replies: list[Reply | ResponseError] = []
-        for answer in answers:
+        for answer in await self.answers(commands):
             if isinstance(answer, StateUnavailableError):
                 raise answer
             replies.append(answer)
         return replies
+
+    async def answers(self, commands: Sequence[Sequence[Argument]]) -> list[Answer]:
+        """Run commands as `call_many` does; return what each is answered, whatever it is."""
+        await self.send(b"".join([pack(*command) for command in commands]))
+        answers: list[Answer] = []
+        while len(answers) < len(commands):
+            answers += await self.receive()
+        return answers
 
     def post(self, data: bytes | Late) -> None:
         """Leave packed commands to `write_posted`, which sends all that has gathered."""

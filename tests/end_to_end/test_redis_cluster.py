@@ -174,6 +174,29 @@ def test_a_slot_that_moves_key_by_key_is_refused_meanwhile(
     shards.end_move(FIRST, home)
 
 
+def test_what_lives_beside_a_slot_that_moves_goes_on_by_new_connections(
+    client: Client, shards: RedisCluster
+) -> None:
+    home, other = shards.primary(SECOND), shards.primary(FIRST)
+    assert shards.primary("default") is home
+    pipe = new_pipe(client, SECOND)
+    shards.begin_move("default", other)
+    while shards.move_keys("default", other, 1000):
+        pass
+    with home.client() as here:
+        here.client_kill_filter(_type="normal", skipme=True)
+    publish_at_last(client, SECOND, pipe, "beside")
+    ready(client)
+    shards.end_move("default", other)
+    check_wait_at_last(client, shards, "default")
+    shards.move("default", home)
+
+
+def check_wait_at_last(client: Client, shards: RedisCluster, domain: str) -> None:
+    publish_at_last(client, domain, "nobody", "first")
+    check_wait(client, shards, domain)
+
+
 def test_published_hints_and_a_shard_that_is_lost_for_good(
     client_of: Clients, configuration: Path
 ) -> None:
