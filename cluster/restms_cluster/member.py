@@ -204,9 +204,16 @@ async def _check(broker: Broker) -> None:
 
 
 async def _request_hints(broker: Broker, shard: Shard) -> None:
-    if shard.notifications.mode is Mode.PUBLISHED:
-        for domain in sorted(shard.domains):
+    if shard.notifications.mode is not Mode.PUBLISHED:
+        return
+    failure: RestMSError | None = None
+    for domain in sorted(shard.domains):
+        try:
             await broker.run(HintsRequest(domain, HINTS_SECONDS * MILLISECONDS))
+        except RestMSError as error:  # one that is out of service must not silence the others
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 async def _try_to_establish(broker: Broker, shard: Shard) -> None:
