@@ -178,24 +178,18 @@ async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
 
 
 async def read_body(raw: QuartRequest, limit: int) -> bytes:
-    """Read the body; TooLargeError where it is over its limit.
+    """Read the body; TooLargeError as soon as it is known to be over its limit.
 
-    What is over is read away, up to a bound: most clients see an answer only
-    when they have sent their request.
+    What the client still sends is dropped by its connection, which then ends.
     """
     body = bytearray()
-    size = 0
     too_large = TooLargeError(f"The body is over its limit of {limit} bytes.")
-    if (raw.content_length or 0) > limit + READ_AWAY_BYTES:
+    if (raw.content_length or 0) > limit:
         raise too_large
     async for chunk in Paced(raw):
-        size += len(chunk)
-        if size > limit + READ_AWAY_BYTES:
-            break
-        if size <= limit:
-            body += chunk
-    if size > limit:
-        raise too_large
+        body += chunk
+        if len(body) > limit:
+            raise too_large
     return bytes(body)
 
 

@@ -4,7 +4,6 @@ import logging
 from typing import cast
 
 import trio
-from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -17,8 +16,8 @@ from hypercorn.typing import (
 
 from restms_cluster.errors import RestMSError
 
-BODY_SECONDS = 5.0
 PACE = "restms.pace"  # the scope's key
+TOO_LARGE = 413
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 _log = logging.getLogger("restms.guard")
@@ -31,18 +30,18 @@ class Pace:
         self._receive = receive
         self._wanted = trio.Event()
         self._wanted.set()
-        self._ended = False
+        self.ended = False
         self._dropped = False
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next event, once somebody wants it."""
-        if not self._ended:
+        if not self.ended:
             await self._wanted.wait()
             self._wanted = trio.Event()
         while True:
             event = await self._receive()
             if event["type"] != "http.request" or not event.get("more_body"):
-                self._ended = True
+                self.ended = True
             elif self._dropped or not event["body"]:
                 continue  # whoever wants more would not notice it
             break
@@ -59,7 +58,7 @@ class Pace:
 
 
 class Guard:
-    """Refuses what could smuggle a second request past a proxy; lets every answer end in peace."""
+    """Lets a body come no faster than it is read, and every answer end in peace."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
@@ -67,13 +66,8 @@ class Guard:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Pass a request on, or answer it with 400 and end its connection (RFC 9112 6.1)."""
+        """Pass a request on."""
         if scope["type"] == "http":
-            names = [name.lower() for name, _ in scope["headers"]]
-            if b"transfer-encoding" in names and b"content-length" in names:
-                if await _read_on(receive):
-                    await _refuse(send)
-                return
             pace = None
             if scope["method"] in WITHOUT_BODY:
                 receive = _without_body(receive)
@@ -88,24 +82,8 @@ class Guard:
                 # Hypercorn closes the connection, which tells the client.
                 for error in errors.exceptions:
                     _log.warning("an answer was cut short: %s", error)
-                if scope["http_version"] == "2":
-                    # There the connection goes on: a body shorter than its length tells.
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            if scope["type"] == "websocket":
-                _decline_compression(send)
             await self._app(scope, receive, send)
-
-
-def _decline_compression(send: ASGISendCallable) -> None:
-    """Overlook a WebSocket client's offer to compress, for Hypercorn would always take it up.
-
-    That costs some 300 KB a connection, and a frame may then grow a thousandfold
-    before anybody looks at its size. There is no option for it.
-    """
-    stream = getattr(send, "__self__", None)
-    if isinstance(stream, WSStream):
-        stream.handshake.extensions = None
 
 
 def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
@@ -131,40 +109,11 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCalla
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
         if pace is not None and event["type"] == "http.response.start":
+            if event["status"] == TOO_LARGE and not pace.ended:
+                # The rest is not read: the client must not send another request behind it.
+                event["headers"] = [*event["headers"], (b"connection", b"close")]
             pace.drop()
         with trio.CancelScope(shield=last):
             await send(event)
 
     return send_event
-
-
-async def _read_on(receive: ASGIReceiveCallable) -> bool:
-    """Read the body away; tell whether there is still somebody to answer.
-
-    While Hypercorn reads it may find what follows to be no HTTP, answer that
-    itself, and close: two answers at a time would break each other.
-    """
-    with trio.move_on_after(BODY_SECONDS):
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return False
-            if event["type"] == "http.request" and not event.get("more_body"):
-                return True
-    return True
-
-
-async def _refuse(send: ASGISendCallable) -> None:
-    body = b"A request has either Content-Length or Transfer-Encoding, not both.\n"
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 400,
-            "headers": [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})

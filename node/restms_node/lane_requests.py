@@ -218,5 +218,24 @@ def _headers(data: bytes, once: Collection[str]) -> Mapping[str, str] | None:
     return lines.found
 
 
+def checked(data: bytes, *, with_host: bool) -> Mapping[str, str]:
+    """Return the headers of any request, read as the lane reads them; BadRequestError as there.
+
+    HTTP/1.0 needs no Host; a Host that is there must be one all the same.
+    """
+    lines = _Lines()
+    try:
+        HttpRequestParser(lines).feed_data(_ANY_LINE + data)
+    except HttpParserUpgrade:
+        _check_websocket(lines.found)
+    except HttpParserError:
+        raise _not_http() from None
+    host = lines.found.get("host")
+    missing = host is None and with_host
+    if missing or lines.hosts > 1 or (host and not is_authority(host)):
+        raise BadRequestError("The request does not have exactly one Host, a name and port.")
+    return lines.found
+
+
 def _not_http() -> BadRequestError:
     return BadRequestError("The request is not well-formed HTTP/1.1.")

@@ -1,7 +1,7 @@
 """Serving connections: the lane's where there is one, else Hypercorn's.
 
 Hypercorn's own loop (hypercorn.trio.run) gives every connection to its
-TCPServer; this is the same loop, but asks the lane first.
+TCPServer, ours a stricter one; this is the same loop, but asks the lane first.
 """
 
 import logging
@@ -12,10 +12,10 @@ from typing import cast
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
+from restms_node.connections import Server
 from restms_node.lane import Lane
 from restms_node.node import Node
 
@@ -48,8 +48,8 @@ async def serve_connections(
                     any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
                     own_state = ConnectionState(state.copy())
                     try:
-                        await TCPServer(app, config, context, own_state, any_stream)
-                    # Hypercorn does not catch what bad HTTP/2 does to it; it must not end others.
+                        await Server(app, config, context, own_state, any_stream)
+                    # What nobody foresaw in Hypercorn must not end other connections.
                     except* Exception as errors:  # noqa: BLE001
                         _log.warning("a connection was closed: %s", _first(errors))
                         await trio.aclose_forcefully(goes_on)
