@@ -4,11 +4,12 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import trio
 from quart import Request as QuartRequest
@@ -19,7 +20,13 @@ from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
+from restms_cluster.errors import (
+    BadRequestError,
+    ForbiddenError,
+    NotFoundError,
+    RestMSError,
+    TooLargeError,
+)
 from restms_node import codings, sockets
 from restms_node.access import more_than_once
 from restms_node.admission import admitted
@@ -28,11 +35,12 @@ from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
 from restms_node.guard import PACE, Pace
 from restms_node.health import Health
+from restms_node.hosts import Hosts
 from restms_node.node import Node
 from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.routes import body_limit, dispatch, streamed
-from restms_node.uris import Uris
+from restms_node.uris import Uris, plain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -62,7 +70,7 @@ def make_app(node: Node) -> App:
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     health = Health(node)
-    cors = Cors(node.settings.cors_origins)
+    cors, hosts = Cors(node.settings.cors_origins), Hosts(node.settings)
 
     @app.route("/livez", methods=["GET"])
     async def live() -> Response:
@@ -78,13 +86,12 @@ def make_app(node: Node) -> App:
         asked = None
         try:
             asked = _request(node, request)
+            hosts.check(asked.header("host"))
             asked = await _known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
-            asked = await received(node, asked, request)
-            if asked.method not in SAFE and not cors.admits(
-                asked.header("origin"), asked.uris.base
-            ):
+            if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not change anything here.")
+            asked = await received(node, asked, request)
             answer = await dispatch(node, asked)
             if asked.stream is not None:
                 await read_away(asked.stream, request)
@@ -97,15 +104,19 @@ def make_app(node: Node) -> App:
     async def failed(error: HTTPException) -> Response:
         if error.code == 405:  # a method that Quart's routes do not name
             uris = Uris(base_uri(node.settings, request.scope, {}))
-            return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
+            return respond(
+                await dispatch(node, Request(request.method, _path(request.scope), {}, uris))
+            )
+        if error.code == 404:  # what Quart's routes take for no path, such as one with a line end
+            return respond(refused(node, None, NotFoundError("There is no such resource.")))
         named = (REQUEST_ID, g.get("request_id", ""))
         return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
-    _serve_sockets(app, node, cors)
+    _serve_sockets(app, node, cors, hosts)
     return app
 
 
-def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
+def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
     """Serve the WebSockets of pipes; what cannot be opened is answered as a GET would be."""
 
     @app.websocket("/", defaults={"path": ""})
@@ -114,10 +125,11 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
         asked = None
         try:
             asked = _request(node, websocket)
+            hosts.check(asked.header("host"))
             asked = await _known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
-            if not cors.admits(asked.header("origin"), asked.uris.base):
+            if not cors.admits(asked.headers, asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
@@ -139,9 +151,15 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     query = raw.query_string.decode("latin-1")
     client = raw.scope.get("client")
     peer = client[0] if client else None
-    asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
+    asked = Request(raw.method, _path(raw.scope), headers, uris, query=query, peer=peer)
     g.request_id = request_id(asked)
     return asked.having(id=g.request_id)
+
+
+def _path(scope: Mapping[str, Any]) -> str:
+    """Return the path that was sent. Quart's own is decoded, and loses a slash at its start."""
+    path = scope["raw_path"].decode("latin-1")
+    return plain(path if path.startswith("/") else urlsplit(path).path)
 
 
 async def _known(node: Node, asked: Request) -> Request:
