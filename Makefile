@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 .PHONY: help run test lint bench clean
 
 help:
-	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 0.0.0.0:80 ...' for options)"
+	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
 	@echo "make test   run the tests (TESTS=tests/node for some of them)"
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"

@@ -8,6 +8,7 @@ local license = ARGV[4]
 local dead_letter = ARGV[5]
 local dedup = ARGV[6]
 local most = ARGV[7]
+local owner = ARGV[8]
 
 --@ include profiles lib_state lib_feed
 
@@ -33,7 +34,9 @@ if redis.call('HINCRBY', domain, 'feeds', 0) >= tonumber(most) then
   return { 'too_many' }
 end
 redis.call('HINCRBY', domain, 'feeds', 1)
-return { 'ok', feed_reply(feed, feed_add(domain, {
+local record = feed_add(domain, {
   key = feed, type = type, title = title, license = license, configured = '0',
   dead_letter = dead_letter, dedup = dedup,
-})) }
+})
+feed_own(domain, feed, owner)
+return { 'ok', feed_reply(feed, record) }

@@ -5,6 +5,7 @@ local feed = ARGV[1]
 local versions = ARGV[2]
 local unmodified = ARGV[3]
 local bounds = ARGV[4]
+local by = ARGV[5]
 
 --@ include profiles lib_messaging lib_removal
 
@@ -14,6 +15,9 @@ if not record then
 end
 if record.configured == '1' then
   return { 'configured' }
+end
+if not feed_is_of(domain, feed, by) then
+  return { 'not_owner' }
 end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }

@@ -7,7 +7,8 @@ local versions = ARGV[2]
 local unmodified = ARGV[3]
 local type = ARGV[4]
 local dead_letter = ARGV[5]
-local changes = 6 -- ARGV from here on: field, value
+local by = ARGV[6]
+local changes = 7 -- ARGV from here on: field, value
 
 --@ include lib_state lib_feed
 
@@ -17,6 +18,9 @@ if not record then
 end
 if record.configured == '1' then
   return { 'configured' }
+end
+if not feed_is_of(domain, feed, by) then
+  return { 'not_owner' }
 end
 if is_stale(record.version, versions, unmodified) then
   return { 'stale' }

@@ -55,3 +55,20 @@ local function feed_add(domain, record)
   end
   return record
 end
+
+-- Of a public feed its owner's tag is kept, where somebody known made it: apart from
+-- what publishing must know. A private feed has it in its name.
+local function feed_own(domain, feed, owner)
+  if owner ~= '' and feed_is_public(feed) then
+    redis.call('HSET', domain .. ':feed:' .. feed, 'owner', owner)
+  end
+end
+
+-- Whether somebody with that tag may change the feed: anybody, where nobody owns it.
+local function feed_is_of(domain, feed, by)
+  if by == 'anybody' then
+    return true
+  end
+  local owner = redis.call('HGET', domain .. ':feed:' .. feed, 'owner')
+  return not owner or owner == by
+end

@@ -50,6 +50,12 @@ class ForbiddenError(RestMSError):
     word = "forbidden"
 
 
+class NotOwnerError(ForbiddenError):
+    """Only who made the resource may do that."""
+
+    reason = "not_owner"
+
+
 class NotFoundError(RestMSError):
     """There is no such resource, or there is none any more."""
 

@@ -8,6 +8,7 @@ from restms_cluster.errors import (
     BadRequestError,
     ForbiddenError,
     NotFoundError,
+    NotOwnerError,
     PreconditionFailedError,
     RestMSError,
 )
@@ -16,6 +17,9 @@ from restms_cluster.model import ALWAYS, Condition, Feed
 from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.scripts import Outcome
 from restms_cluster.transitions import FeedCreate, FeedDelete, FeedRead, FeedUpdate
+
+ANYBODY = "anybody"
+"""In place of a tag: whoever asks, it is not looked at whose a feed is."""
 
 
 async def create(
@@ -28,18 +32,22 @@ async def create(
     *,
     dead_letter: FeedName | None = None,
     dedup: str = "",
+    tag: str = "",
 ) -> tuple[Feed, bool]:
     """Create a feed; without a name, a private one. Returns it, and whether it is new.
+
+    `tag` is its owner's, who alone may change and delete it.
 
     Raises BadRequestError for an unknown type, NotFoundError without the
     dead-letter feed, ForbiddenError where the name has another type, the domain
     has all the feeds it may, or the dead-letter feed is in another domain.
     """
-    feed = FeedName(domain, name) if name else FeedName.private(Token.new(Kind.FEED, domain))
+    private = FeedName.private(Token.new(Kind.FEED, domain, tag))
+    feed = FeedName(domain, name) if name else private
     most = broker.limits.feeds_per_domain
     letters = _letters(feed, dead_letter)
     answer = await broker.run(
-        FeedCreate(domain, feed.key, kind, title, license, letters, dedup, most)
+        FeedCreate(domain, feed.key, kind, title, license, letters, dedup, most, tag)
     )
     if answer.outcome in (Outcome.OK, Outcome.EXISTS):
         return feed_from(domain, answer.values[0]), answer.outcome is Outcome.OK
@@ -64,10 +72,11 @@ async def update(
     dedup: str | None = None,
     kind: str = "",
     condition: Condition = ALWAYS,
+    by: str = ANYBODY,
 ) -> Feed:
-    """Change what is given; `kind`, if any, must be the feed's type.
+    """Change what is given; `kind`, if any, must be the feed's type; `by` is the asker's tag.
 
-    Raises ForbiddenError for a configured feed or another type, NotFoundError
+    Raises ForbiddenError for a configured feed, another's, or another type, NotFoundError
     without the dead-letter feed, PreconditionFailedError where the condition
     does not hold.
     """
@@ -77,17 +86,22 @@ async def update(
         text for name, value in given.items() if value is not None for text in (name, value)
     )
     answer = await broker.run(
-        FeedUpdate(feed.domain, feed.key, *required(condition), kind, letters or "", changes)
+        FeedUpdate(feed.domain, feed.key, *required(condition), kind, letters or "", by, changes)
     )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
     return feed_from(feed.domain, answer.values[0])
 
 
-async def delete(broker: Broker, feed: FeedName, condition: Condition = ALWAYS) -> None:
-    """Delete a feed and its joins; a feed that is not there is deleted already."""
+async def delete(
+    broker: Broker, feed: FeedName, condition: Condition = ALWAYS, *, by: str = ANYBODY
+) -> None:
+    """Delete a feed and its joins; a feed that is not there is deleted already.
+
+    Raises ForbiddenError for a configured feed, and where `by` is another's tag than the owner's.
+    """
     answer = await broker.run(
-        FeedDelete(feed.domain, feed.key, *required(condition), broker.bounds)
+        FeedDelete(feed.domain, feed.key, *required(condition), broker.bounds, by)
     )
     if answer.outcome is not Outcome.OK:
         raise _refusal(answer.outcome)
@@ -135,6 +149,8 @@ def _refusal(outcome: Outcome, most: int = 0) -> RestMSError:
             return ForbiddenError(f"The domain has all the feeds it may have ({most}).")
         case Outcome.CONFIGURED:
             return ForbiddenError("This feed is made by the server's configuration.")
+        case Outcome.NOT_OWNER:
+            return NotOwnerError("Only who made this feed may change or delete it.")
         case Outcome.NO_FEED:
             return NotFoundError("There is no feed at dead_letter.")
         case Outcome.STALE:

@@ -42,7 +42,7 @@ async def create(
     if feed.domain != pipe.domain:
         raise ForbiddenError("A pipe can be joined to feeds of its own domain only.")
     most = broker.limits.joins_per_pipe
-    join = Token.new(Kind.JOIN, pipe.domain)
+    join = Token.new(Kind.JOIN, pipe.domain, pipe.tag)  # whose the pipe is, his is the join
     packed = cbor2.dumps([[header.name, header.value] for header in headers]) if headers else b""
     match = matching.wanted(headers)
     answer = await broker.run(

@@ -5,16 +5,20 @@ it, so it carries at least 128 bits from a secure random source. The token also
 tells any node where the resource lives (its domain, hence its Redis slot) and
 what it is, so that one round trip finds it:
 
-    [{domain}.]{kind}{32 hex digits}[-{message number}[-{content number}]]
+    [{domain}.]{kind}{32 hex digits}[{owner's tag}][-{message number}[-{content number}]]
 
 The domain is left out for the domain `default`. A message is its pipe's token
-and a number, a delivered content its message's and a number.
+and a number, a delivered content its message's and a number. What somebody made
+whose name the server knows has a tag of that name, 16 hex digits. It is a part of
+the resource's key, so with another tag there is nothing.
 """
 
+import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from restms_cluster.errors import BadRequestError, NotFoundError
@@ -26,10 +30,14 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]*", re.ASCII)
 _DOMAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", re.ASCII)
 _TOKEN = re.compile(
     r"(?:(?P<domain>[A-Za-z0-9_][A-Za-z0-9_-]{0,62})\.)?"
-    r"(?P<kind>[fpjc])(?P<secret>[0-9a-f]{32})"
+    r"(?P<kind>[fpjc])(?P<secret>[0-9a-f]{32}(?:[0-9a-f]{16})?)"
     r"(?:-(?P<number>[1-9][0-9]{0,15})(?:-(?P<content>[1-9][0-9]{0,5}))?)?",
     re.ASCII,
 )
+
+_RANDOM_DIGITS = 32
+_TAG_DIGITS = 16
+_OWNED = b"restms owner\0"  # so that the tag is a digest of nothing else
 
 # What XML 1.0 can carry in an attribute. Every representation must be able to
 # say what any other said, so this is the rule for all of them.
@@ -56,9 +64,9 @@ class Token:
     content: int | None = None
 
     @classmethod
-    def new(cls, kind: Kind, domain: str) -> Self:
-        """Make a token that nobody can guess (128 random bits)."""
-        return cls(kind, secrets.token_hex(16), domain)
+    def new(cls, kind: Kind, domain: str, tag: str = "") -> Self:
+        """Make a token that nobody can guess (128 random bits), with the tag of its owner."""
+        return cls(kind, secrets.token_hex(_RANDOM_DIGITS // 2) + tag, domain)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -86,6 +94,17 @@ class Token:
     def pipe(self) -> Self:
         """Return the token of the pipe that holds this message or content."""
         return type(self)(self.kind, self.secret, self.domain)
+
+    @property
+    def tag(self) -> str:
+        """The tag of the owner; empty where nobody was known to make it."""
+        return self.secret[_RANDOM_DIGITS:]
+
+    def tagged(self, tag: str) -> Self:
+        """Return the token that this would be if that were its owner's tag."""
+        if self.secret[_RANDOM_DIGITS:] == tag:
+            return self
+        return replace(self, secret=self.secret[:_RANDOM_DIGITS] + tag)
 
     def __str__(self) -> str:
         """Return the token as it stands in a URI."""
@@ -119,6 +138,14 @@ class FeedName:
     def token(self) -> Token | None:
         """The token of a private feed, None for a public one."""
         return Token(Kind.FEED, self.key[1:], self.domain) if self.key[0] == "~" else None
+
+
+@lru_cache(maxsize=4096)
+def owner_tag(name: str) -> str:
+    """Return the tag that private resources of somebody of that name have; empty for nobody."""
+    if not name:
+        return ""
+    return hashlib.sha256(_OWNED + name.encode()).hexdigest()[:_TAG_DIGITS]
 
 
 def is_name(text: str) -> bool:

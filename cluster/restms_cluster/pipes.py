@@ -17,15 +17,15 @@ from restms_cluster.scripts import Outcome
 from restms_cluster.transitions import PipeCreate, PipeDelete, PipeRead, PipeUpdate
 
 
-async def create(broker: Broker, domain: str, kind: str, title: str = "") -> Pipe:
-    """Create a pipe.
+async def create(broker: Broker, domain: str, kind: str, title: str = "", *, tag: str = "") -> Pipe:
+    """Create a pipe; `tag` is its owner's.
 
     Raises BadRequestError for an unknown type, ForbiddenError where the
     domain has all the pipes it may.
     """
     most = broker.limits.pipes_per_domain
-    token = Token.new(Kind.PIPE, domain)
-    join = Token.new(Kind.JOIN, domain)
+    token = Token.new(Kind.PIPE, domain, tag)
+    join = Token.new(Kind.JOIN, domain, tag)
     answer = await broker.run(
         PipeCreate(domain, token.secret, str(token), join.secret, kind, title, most, broker.idle)
     )

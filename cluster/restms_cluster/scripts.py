@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     STALE = "stale"
     FULL = "full"
     CONFIGURED = "configured"
+    NOT_OWNER = "not_owner"
     RESERVED = "reserved"
     TOO_MANY = "too_many"
     NO_FEED = "no_feed"

@@ -53,6 +53,7 @@ class FeedCreate(Transition):
     dead_letter: str
     dedup: str
     most: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class FeedUpdate(Transition):
     unmodified: str
     type: str
     dead_letter: str
+    by: str
     changes: tuple[str, ...]
 
 
@@ -78,6 +80,7 @@ class FeedDelete(Transition):
     versions: str
     unmodified: str
     bounds: str
+    by: str = "anybody"
 
 
 @dataclass(frozen=True, slots=True)

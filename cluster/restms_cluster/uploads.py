@@ -39,15 +39,16 @@ async def stage(
     *,
     pause_seconds: float,
     key: str = "",
+    tag: str = "",
 ) -> Token:
-    """Keep a content until a message names it, or its time is over.
+    """Keep a content until a message names it, or its time is over; `tag` is its owner's.
 
     `pieces` yields its bytes, at intervals of at most `pause_seconds`; what it raises
     ends the upload. With a `key`, a repeated request gets the first one's
     content. Raises NotFoundError without the feed, KeyReusedError for a key of
     another request; nothing is left then.
     """
-    upload = _Upload(broker, feed, kind, pause_seconds, key)
+    upload = _Upload(broker, feed, kind, pause_seconds, key, tag)
     try:
         async for piece in pieces:
             await upload.take(piece)
@@ -59,7 +60,13 @@ async def stage(
 
 class _Upload:
     def __init__(
-        self, broker: Broker, feed: FeedName, kind: str, pause_seconds: float, key: str
+        self,
+        broker: Broker,
+        feed: FeedName,
+        kind: str,
+        pause_seconds: float,
+        key: str,
+        tag: str,
     ) -> None:
         self._broker = broker
         self._feed = feed
@@ -67,7 +74,7 @@ class _Upload:
         self._pause = pause_seconds
         self._key = key
         self._digest = hashlib.sha256()
-        self._token = Token.new(Kind.CONTENT, feed.domain)
+        self._token = Token.new(Kind.CONTENT, feed.domain, tag)
         self._held = bytearray()
         self._size = 0
         self._chunks = 0

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import trio
 from quart import Request as QuartRequest
-from quart import Response, has_request_context, request, websocket
+from quart import Response, g, has_request_context, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
@@ -21,13 +21,16 @@ from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node import codings, sockets
+from restms_node.access import more_than_once
+from restms_node.admission import admitted
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
 from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.node import Node
-from restms_node.problems import problem, sentence
+from restms_node.problems import sentence
+from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.routes import body_limit, dispatch, streamed
 from restms_node.uris import Uris
 
@@ -41,13 +44,14 @@ _log = logging.getLogger("restms.app")
 
 
 class App(QuartTrio):
-    """A Quart application that keeps private URIs out of its log."""
+    """A Quart application that keeps private URIs out of its log, and names requests there."""
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
-        _log.error("unexpected error on %s", where, exc_info=exception_info)
+        named = g.get("request_id", "")
+        _log.error("unexpected error on %s (request %s)", where, named, exc_info=exception_info)
 
 
 def make_app(node: Node) -> App:
@@ -71,8 +75,12 @@ def make_app(node: Node) -> App:
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
     async def any_resource(path: str) -> Response:  # noqa: ARG001, Quart's signature
+        asked = None
         try:
-            asked = await received(node, request)
+            asked = _request(node, request)
+            asked = await _known(node, asked)
+            asked = admitted(node, asked, asked.uris.target(asked.path))
+            asked = await received(node, asked, request)
             if asked.method not in SAFE and not cors.admits(
                 asked.header("origin"), asked.uris.base
             ):
@@ -82,15 +90,16 @@ def make_app(node: Node) -> App:
                 await read_away(asked.stream, request)
             answer = await codings.encoded(asked, answer, node.settings.codings)
         except RestMSError as error:
-            answer = problem(error)
+            answer = refused(node, asked, error)
         return respond(cors.allow(dict(request.headers), answer), request.method)
 
     @app.errorhandler(HTTPException)
-    async def refused(error: HTTPException) -> Response:
+    async def failed(error: HTTPException) -> Response:
         if error.code == 405:  # a method that Quart's routes do not name
             uris = Uris(base_uri(node.settings, request.scope, {}))
             return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
-        return respond(sentence(error.code or 500, _sentence(error)))
+        named = (REQUEST_ID, g.get("request_id", ""))
+        return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
     _serve_sockets(app, node, cors)
     return app
@@ -102,33 +111,47 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
     @app.websocket("/", defaults={"path": ""})
     @app.websocket("/<path:path>")
     async def any_socket(path: str) -> Response | None:  # noqa: ARG001, Quart's signature
+        asked = None
         try:
             asked = _request(node, websocket)
+            asked = await _known(node, asked)
+            asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.header("origin"), asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
-            return respond(problem(error))
+            return respond(refused(node, asked, error))
         await websocket.accept(subprotocol=session.subprotocol.name)
         await session.run(websocket)
         return None
 
 
 def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
-    """Make a Request without a body."""
+    """Make a Request without a body, of which it is not known yet who makes it."""
     headers: dict[str, str] = {}
     for name, value in raw.headers.items():
         key = name.lower()
+        if key in headers and key in node.access.once:
+            raise more_than_once(key)
         headers[key] = f"{headers[key]}, {value}" if key in headers else value
     uris = Uris(base_uri(node.settings, raw.scope, headers))
     query = raw.query_string.decode("latin-1")
-    return Request(raw.method, raw.path, headers, uris, query=query)
+    client = raw.scope.get("client")
+    peer = client[0] if client else None
+    asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
+    g.request_id = request_id(asked)
+    return asked.having(id=g.request_id)
 
 
-async def received(node: Node, raw: QuartRequest) -> Request:
-    """Make a Request, its body read within its limit and its time."""
-    asked = _request(node, raw)
+async def _known(node: Node, asked: Request) -> Request:
+    """Return the Request, once it is known who makes it."""
+    principal = await node.access.principal(asked.headers, asked.peer)
+    return asked.having(principal=principal)
+
+
+async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
+    """Return the Request with its body, which is read within its limit and its time."""
     if raw.method in SAFE:
         return asked
     coding = codings.of_body(asked.header("content-encoding"), node.settings.codings)

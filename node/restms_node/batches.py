@@ -26,12 +26,8 @@ async def read(node: Node, request: Request, token: Token, most: int) -> Answer:
     # Looking whether there are messages takes none.
     first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
     async with Inbox(node.broker, token) as inbox:
-        found = await node.waits.until(
-            pipes.hints(token),
-            partial(some, first),
-            seconds,
-            partial(some, Pull.WAIT),
-            request.watched,
+        found = await node.until(
+            request, pipes.hints(token), partial(some, first), partial(some, Pull.WAIT)
         )
     if found is None:
         return waited(seconds)

@@ -1,4 +1,4 @@
-"""The command line: `restms serve` and its options, all of them from the table of settings."""
+"""The command line: `restms serve`, whose options are the table of settings, and small helpers."""
 
 import argparse
 import logging
@@ -6,29 +6,36 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node import server, workers
+from restms_node import command_check, command_key, command_passwd, server, workers
 from restms_node.config import CONFIG, Option, load, options
+from restms_node.values import SWITCH
 from restms_node.version import VERSION
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+SERVE = "serve"
+
+TELL_TOO_MUCH = ("hpack", "httpx", "httpcore")
+"""Libraries that would log headers, credentials among them, or a line for every request."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
-    if given.pop("command") is None:
+    command = given.pop("command")
+    if command is None:
         parser.print_help(sys.stderr)
         return MISUSED
     status = 0
     try:
-        _serve({name: text for name, text in given.items() if text is not None})
+        status = COMMANDS[command](given)
     except* StartError as group:
         print(f"restms: {first_error(group)}", file=sys.stderr)  # noqa: T201
         status = FAILED
@@ -44,26 +51,54 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"restms {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_settings(
+        commands, SERVE, "run a node", "Run a node of the broker, until SIGTERM or Ctrl-C."
+    )
+    _add_settings(
+        commands,
+        command_check.COMMAND,
+        "tell whether a node could be run so",
+        "Read all that `restms serve` would read with the same options, and the files of users "
+        "and keys; say OK, or the first fault with its file and line.",
+    )
+    command_passwd.add_to(commands)
+    command_key.add_to(commands)
+    return parser
+
+
+def _add_settings(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    help: str,
+    description: str,
+) -> None:
+    """Add a command that takes every option there is."""
     serving = commands.add_parser(
-        "serve",
-        help="run a node",
-        usage="restms serve [options]",
-        description="Run a node of the broker, until SIGTERM or Ctrl-C.",
+        name,
+        help=help,
+        usage=f"restms {name} [options]",
+        description=description,
         epilog="Every option is also an environment variable (--max-waits is RESTMS_MAX_WAITS) "
         "and a key of the TOML file (max_waits). Flags go before the environment, the "
-        "environment before the file. Domains and their feeds are named in the file.",
+        "environment before the file. Domains and their feeds, and authenticators, are named in "
+        "the file.",
         allow_abbrev=False,
     )
     serving.add_argument("--config", metavar="FILE", dest=CONFIG, help="the TOML file")
     limits = serving.add_argument_group("limits on what clients may ask for")
     for option in options():
+        # A switch alone switches on.
+        alone: dict[str, Any] = {"nargs": "?", "const": "on"} if option.kind is SWITCH else {}
         (limits if option.is_limit else serving).add_argument(
-            option.flag, dest=option.name, metavar=option.kind.metavar, help=_help(option)
+            option.flag,
+            dest=option.name,
+            metavar=option.kind.metavar,
+            help=_help(option),
+            **alone,
         )
     serving.add_argument(
         "--no-lane", dest="lane", action="store_const", const="off", help="the same as --lane off"
     )
-    return parser
 
 
 def set_up_logging(level: str = "info") -> None:
@@ -71,6 +106,8 @@ def set_up_logging(level: str = "info") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in TELL_TOO_MUCH:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class OneLine(logging.Formatter):
@@ -88,12 +125,22 @@ class OneLine(logging.Formatter):
         return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
 
 
-def _serve(flags: dict[str, str]) -> None:
+def _serve(given: dict[str, Any]) -> int:
     set_up_logging()
-    settings = load(flags, os.environ)
+    settings = load(_flags(given), os.environ)
     logging.getLogger().setLevel(settings.log_level.upper())
     serve = workers.serve if settings.workers > 1 else server.serve
     trio.run(until_told, partial(serve, settings))
+    return 0
+
+
+def _check(given: dict[str, Any]) -> int:
+    set_up_logging()
+    return command_check.run(_flags(given))
+
+
+def _flags(given: dict[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in given.items() if text is not None}
 
 
 async def until_told(serve: Callable[[], Awaitable[None]]) -> None:
@@ -125,3 +172,12 @@ def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
+    SERVE: _serve,
+    command_check.COMMAND: _check,
+    command_passwd.COMMAND: command_passwd.run,
+    command_key.COMMAND: command_key.run,
+}
+"""By name; each returns its exit status, or raises StartError."""

@@ -4,11 +4,10 @@ Each field of `Settings`, and each of the broker's `Limits`, is an option. Its
 flag (--max-waits), its environment variable (RESTMS_MAX_WAITS) and its key in
 the TOML file (max_waits) all come from its name. A flag goes before the
 environment, the environment before the file, the file before the default.
-Domains are in the file only.
+Domains, and who comes in, are in the file only.
 """
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -18,15 +17,21 @@ import platformdirs
 
 from restms_cluster.errors import StartError
 from restms_cluster.model import ConfiguredDomain, Limits
-from restms_node import values
-from restms_node.configured import read_domains
+from restms_node import config_file, values
+from restms_node.config_file import ConfigFile
+from restms_node.configured import DOMAIN, read_domains
+from restms_node.configured_access import AUTHENTICATOR, Authenticators, read_authenticators
+from restms_node.rules import RULE, Rule, read_rules
+from restms_node.tables import FaultError
 from restms_node.values import Kind, Network, host_and_port
 
 T = TypeVar("T")
 
 PREFIX = "RESTMS_"
 CONFIG = "config"
-DOMAIN = "domain"
+
+TABLES = (DOMAIN, AUTHENTICATOR, RULE)
+"""The keys of the file that are no options."""
 
 LIMITS_HELP = {
     "document_bytes": "largest document that a client may post",
@@ -132,6 +137,11 @@ class Settings:
     extra_profiles: tuple[str, ...] = _option(
         values.MODULES, (), "modules of profiles that do not come with the server"
     )
+    insecure: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether the server may listen elsewhere than on this machine without any authenticator",
+    )
     lane: bool = _option(
         values.SWITCH,
         True,  # noqa: FBT003, a default like the others
@@ -140,8 +150,19 @@ class Settings:
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
+    audit_log: Path | None = field(
+        default=None,
+        metadata={
+            "kind": values.FILE,
+            "help": "file to which every refusal and every change of feeds, pipes and joins is "
+            "written, a line of JSON each; by default standard error, where there is an "
+            "authenticator",
+        },
+    )
     limits: Limits = field(default_factory=Limits)
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
+    authenticators: Authenticators = field(default_factory=Authenticators)
+    rules: tuple[Rule, ...] = ()
 
     @property
     def host(self) -> str:
@@ -204,8 +225,8 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
     """
     table = options()
     path = flags.get(CONFIG) or environment.get(PREFIX + CONFIG.upper())
-    file = _read_file(Path(path)) if path else {}
-    _check_keys(path, file, table)
+    file = config_file.read(Path(path)) if path else ConfigFile()
+    _check_keys(file, table)
     _warn_of_unknown(environment, table)
     found: dict[str, Any] = {}
     for option in table:
@@ -213,14 +234,23 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
             found[option.name] = _from_text(option, option.flag, flags[option.name])
         elif option.variable in environment:
             found[option.name] = _from_text(option, option.variable, environment[option.variable])
-        elif option.name in file:
-            found[option.name] = _from_file(option, path, file[option.name])
+        elif option.name in file.values:
+            found[option.name] = _from_file(option, file)
     limits = Limits(**{o.name: found.pop(o.name) for o in table if o.is_limit and o.name in found})
     try:
-        domains = read_domains(file.get(DOMAIN, []), limits)
-    except ValueError as error:
-        raise StartError(f"{path}: {error}") from error
-    settings = Settings(**found, limits=limits, domains=domains)
+        domains = read_domains(file.values.get(DOMAIN, []), limits)
+        proxies = bool(found.get("trusted_proxies"))
+        authenticators = read_authenticators(file, proxies=proxies)
+        rules = read_rules(
+            file.values.get(RULE, []),
+            {domain.name for domain in domains},
+            authenticators=bool(authenticators),
+        )
+    except FaultError as error:
+        raise file.fault(error) from error
+    settings = Settings(
+        **found, limits=limits, domains=domains, authenticators=authenticators, rules=rules
+    )
     if not settings.redis and not settings.data_dir.is_absolute():
         raise StartError("This user has no home directory to keep data in; give --data-dir.")
     return settings
@@ -230,6 +260,8 @@ def _default(item: Field[Any]) -> str:
     if item.default_factory is not MISSING:
         return str(item.default_factory())
     value = item.default
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
@@ -243,23 +275,11 @@ def _limit_kind(item: Field[Any]) -> Kind[Any]:
     return values.seconds() if item.type is float else values.whole()
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise StartError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise StartError(f"{path} is not a TOML file: it is not in UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:  # it tells the line
-        raise StartError(f"{path} is not a TOML file: {error}.") from error
-
-
-def _check_keys(path: str | None, file: Mapping[str, object], table: tuple[Option, ...]) -> None:
-    known = {DOMAIN, *(option.name for option in table)}
-    for key in file:
+def _check_keys(file: ConfigFile, table: tuple[Option, ...]) -> None:
+    known = {*TABLES, *(option.name for option in table)}
+    for key in file.values:
         if key not in known:
-            raise StartError(f'{path}: there is no option "{key}".')
+            raise file.error(f'There is no option "{key}".', (key,))
 
 
 def _warn_of_unknown(environment: Mapping[str, str], table: tuple[Option, ...]) -> None:
@@ -277,8 +297,9 @@ def _from_text(option: Option, where: str, text: str) -> object:
         raise StartError(f"{where} must be {option.kind.expected}.") from error
 
 
-def _from_file(option: Option, path: str | None, value: object) -> object:
+def _from_file(option: Option, file: ConfigFile) -> object:
     try:
-        return option.kind.from_toml(value)
+        return option.kind.from_toml(file.values[option.name])
     except ValueError as error:
-        raise StartError(f"{path}: {option.name} must be {option.kind.expected}.") from error
+        text = f"{option.name} must be {option.kind.expected}."
+        raise file.error(text, (option.name,)) from error

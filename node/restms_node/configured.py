@@ -9,7 +9,7 @@
     type = "fanout"
 
 The domain `default`, and the feed `default` in every domain, exist whether
-they are named or not (2/RestMS). Faults are ValueErrors that name the entry.
+they are named or not (2/RestMS). Faults name the entry and tell where it is.
 """
 
 from collections.abc import Sequence
@@ -18,109 +18,92 @@ from restms_cluster.errors import BadRequestError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
 from restms_cluster.names import DEFAULT, check_name, check_text, is_domain, is_name
 from restms_cluster.terms import read_window
+from restms_node.tables import Table, listed
 
+DOMAIN = "domain"
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
 
 def read_domains(value: object, limits: Limits) -> tuple[ConfiguredDomain, ...]:
-    """Read the file's key `domain`. Raises ValueError with one sentence."""
-    domains = [_domain(entry, limits) for entry in _entries(value, "domain")]
-    _check_unique("The domain", [domain.name for domain in domains])
+    """Read the file's key `domain`. Raises FaultError with one sentence."""
+    tables = listed(value, DOMAIN, (DOMAIN,))
+    domains = [_domain(table, limits) for table in tables]
+    _check_unique("The domain", tables, [domain.name for domain in domains])
     if not any(domain.name == DEFAULT for domain in domains):
         domains.insert(0, ConfiguredDomain(DEFAULT, "Default domain", (DEFAULT_FEED,)))
     return tuple(domains)
 
 
-def _domain(entry: dict[str, object], limits: Limits) -> ConfiguredDomain:
-    what = _titled("domain", entry)
-    _check_keys(what, entry, ("name", "title", "feed"))
-    name = _text(what, entry, "name", limits)
+def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
+    table.check_keys(("name", "title", "feed"))
+    name = _text(table, "name", limits)
     if not is_domain(name):
-        raise ValueError(
-            f"A {what} needs a name of up to 63 letters, digits, _ and -, that starts with a "
-            "letter, a digit or _."
+        raise table.fault(
+            f"A {table.what} needs a name of up to 63 letters, digits, _ and -, that starts with "
+            "a letter, a digit or _.",
+            "name",
         )
-    title = _text(what, entry, "title", limits)
-    if name == DEFAULT and "title" not in entry:
+    title = _text(table, "title", limits)
+    if name == DEFAULT and "title" not in table.values:
         title = "Default domain"
-    feeds = [
-        _feed(f"of the {what}", feed, limits)
-        for feed in _entries(entry.get("feed", []), f"feed of the {what}")
-    ]
-    _check_unique(f"In the {what}, the feed", [feed.name for feed in feeds])
+    tables = table.tables("feed")
+    feeds = [_feed(feed, limits) for feed in tables]
+    _check_unique(f"In the {table.what}, the feed", tables, [feed.name for feed in feeds])
+    names = {DEFAULT, *(feed.name for feed in feeds)}
+    for place, feed in zip(tables, feeds, strict=True):
+        if feed.dead_letter and feed.dead_letter not in names:
+            raise place.fault(
+                f"The dead_letter of the {place.what} names no feed of it.", "dead_letter"
+            )
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
-    names = {feed.name for feed in feeds}
-    for feed in feeds:
-        if feed.dead_letter and feed.dead_letter not in names:
-            raise ValueError(
-                f'The dead_letter of the feed "{feed.name}" of the {what} names no feed of it.'
-            )
     if len(feeds) > limits.feeds_per_domain:
-        raise ValueError(f"The {what} has more than {limits.feeds_per_domain} feeds.")
+        raise table.fault(f"The {table.what} has more than {limits.feeds_per_domain} feeds.")
     return ConfiguredDomain(name, title, tuple(feeds))
 
 
-def _feed(where: str, entry: dict[str, object], limits: Limits) -> ConfiguredFeed:
-    what = f"{_titled('feed', entry)} {where}"
-    _check_keys(what, entry, ("name", "type", "title", "license", "dead_letter", "dedup"))
+def _feed(table: Table, limits: Limits) -> ConfiguredFeed:
+    table.check_keys(("name", "type", "title", "license", "dead_letter", "dedup"))
     name, type_, title, license_ = (
-        _text(what, entry, key, limits) for key in ("name", "type", "title", "license")
+        _text(table, key, limits) for key in ("name", "type", "title", "license")
     )
     try:
         check_name(name, limits.name_length)
     except BadRequestError as error:
-        raise ValueError(f"The {what} is not well named: {error.text}") from error
+        raise table.fault(f"The {table.what} is not well named: {error.text}", "name") from error
     if name == DEFAULT and type_:
-        raise ValueError(f"The {what} always has the empty type.")
-    if name == DEFAULT and "title" not in entry:
+        raise table.fault(f"The {table.what} always has the empty type.", "type")
+    if name == DEFAULT and "title" not in table.values:
         title = DEFAULT_FEED.title
-    letters = _text(what, entry, "dead_letter", limits)
+    letters = _text(table, "dead_letter", limits)
     if letters and not is_name(letters):
-        raise ValueError(f"The dead_letter of the {what} must be the name of a feed.")
-    return ConfiguredFeed(name, type_, title, license_, letters, _window(what, entry))
+        raise table.fault(
+            f"The dead_letter of the {table.what} must be the name of a feed.", "dead_letter"
+        )
+    return ConfiguredFeed(name, type_, title, license_, letters, _window(table))
 
 
-def _window(what: str, entry: dict[str, object]) -> str:
-    value = entry.get("dedup", 0)
+def _window(table: Table) -> str:
+    value = table.values.get("dedup", 0)
     if type(value) not in (int, float):
-        raise ValueError(f"The dedup of the {what} must be a number of seconds.")
+        raise table.fault(f"The dedup of the {table.what} must be a number of seconds.", "dedup")
     try:
         return read_window(str(value)) or ""
     except BadRequestError as error:
-        raise ValueError(f"The dedup of the {what} is not well: {error.text}") from error
+        text = f"The dedup of the {table.what} is not well: {error.text}"
+        raise table.fault(text, "dedup") from error
 
 
-def _entries(value: object, what: str) -> list[dict[str, object]]:
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise ValueError(f"A {what} is written as a table of its own, under double brackets.")
-    return value
-
-
-def _titled(noun: str, entry: dict[str, object]) -> str:
-    name = entry.get("name")
-    return f'{noun} "{name}"' if isinstance(name, str) else noun
-
-
-def _check_keys(what: str, entry: dict[str, object], known: Sequence[str]) -> None:
-    for key in entry:
-        if key not in known:
-            raise ValueError(f'The {what} has an unknown key "{key}"; known: {", ".join(known)}.')
-
-
-def _text(what: str, entry: dict[str, object], key: str, limits: Limits) -> str:
-    value = entry.get(key, "")
-    if not isinstance(value, str):
-        raise ValueError(f"The {key} of the {what} must be a text.")  # noqa: TRY004
+def _text(table: Table, key: str, limits: Limits) -> str:
     try:
-        return check_text(f"The {key} of the {what}", value, limits.text_length)
+        return check_text(f"The {key} of the {table.what}", table.text(key), limits.text_length)
     except BadRequestError as error:
-        raise ValueError(error.text) from error
+        raise table.fault(error.text, key) from error
 
 
-def _check_unique(what: str, names: Sequence[str]) -> None:
+def _check_unique(what: str, tables: Sequence[Table], names: Sequence[str]) -> None:
     seen = set()
-    for name in names:
+    for table, name in zip(tables, names, strict=True):
         if name in seen:
-            raise ValueError(f'{what} "{name}" is there twice.')
+            raise table.fault(f'{what} "{name}" is there twice.', "name")
         seen.add(name)

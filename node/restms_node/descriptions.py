@@ -16,6 +16,7 @@ from restms_node.representations import Representation, Tree
 
 VARY = ("Vary", "Accept, Accept-Encoding")
 NO_CACHE = ("Cache-Control", "no-cache")
+PRIVATE = ("Cache-Control", "private, no-cache")
 
 
 class Versioned(Protocol):
@@ -35,12 +36,14 @@ class Description(Generic[T]):
     """How to read a resource, how to describe it, and what hints at its changes.
 
     Nobody may store the description of a private resource: its URIs are capabilities.
+    `mark` is what tells one version's descriptions apart, in letters, where they differ.
     """
 
     read: Callable[[], Awaitable[T]]
     tree: Callable[[T], Tree]
     hints: str
     private: bool = True
+    mark: Callable[[T], str] = lambda _: ""
 
 
 async def get(node: Node, request: Request, description: Description[T]) -> Answer:
@@ -51,7 +54,7 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
 
     async def changed() -> T | None:
         resource = await description.read()
-        etag = conditions.etag(resource.version, representation.suffix)
+        etag = conditions.etag(resource.version, representation.suffix + description.mark(resource))
         if conditions.changed_since(resource.version, etag, when_none_match, when_modified_after):
             return resource
         return None
@@ -59,17 +62,23 @@ async def get(node: Node, request: Request, description: Description[T]) -> Answ
     waits = when_none_match is not None or when_modified_after is not None
     if waits:
         seconds = node.wait_seconds(request)
-        found = await node.waits.until(description.hints, changed, seconds, watched=request.watched)
+        found = await node.until(request, description.hints, changed)
         if found is None:
             return waited(seconds)
         resource = found
     else:
         resource = await description.read()
-    if unchanged(request, resource.version, representation.suffix):
-        answer = Answer(304, (*validators(resource.version, representation.suffix), VARY))
+    suffix = representation.suffix + description.mark(resource)
+    headers = validators(resource.version, suffix)
+    if unchanged(request, resource.version, suffix):
+        answer = Answer(304, (*headers, VARY))
     else:
-        answer = described(200, representation, resource.version, description.tree(resource))
-    return answer.having(NO_STORE if waits or description.private else NO_CACHE)
+        answer = document(200, representation, description.tree(resource)).having(*headers)
+    if waits or description.private:
+        return answer.having(NO_STORE)
+    if request.uris.owner is None:
+        return answer.having(NO_CACHE)
+    return answer.having(PRIVATE, ("Vary", "Authorization"))  # it depends on who asks
 
 
 def described(status: int, representation: Representation, version: int, tree: Tree) -> Answer:

@@ -18,16 +18,23 @@ from restms_node.negotiation import mime_type
 from restms_node.trees import ROOT, normalised
 
 _HEAD = b"\xa1" + cbor2.dumps(ROOT) + b"\xa1" + cbor2.dumps("message")
-_CARRIED = frozenset(PROPERTIES) - TERMS
+CARRIED = frozenset(PROPERTIES) - TERMS
+"""Properties that routing need not know of."""
+
+UNSIGNED = CARRIED - {"user_id"}
+
 _SMALL_ARRAYS = range(0x80, 0x98)
 _LENGTHS = {0x98: 1, 0x99: 2}  # how many bytes the length of a longer array has
 _SMALL_MAPS = range(0xA1, 0xB8)
 
 
-def read_messages(data: bytes, limits: Limits) -> tuple[MessageDraft | Sealed, ...]:
+def read_messages(
+    data: bytes, limits: Limits, sealed: frozenset[str] = CARRIED
+) -> tuple[MessageDraft | Sealed, ...]:
     """Return the messages of a CBOR document.
 
-    Raises BadRequestError, or TooLargeError for too many or too large.
+    Of those with other properties than `sealed` the bytes are not kept. Raises
+    BadRequestError, or TooLargeError for too many or too large.
     """
     start, count = _array(data)
     if not 0 < count <= limits.messages_per_request:
@@ -42,14 +49,16 @@ def read_messages(data: bytes, limits: Limits) -> tuple[MessageDraft | Sealed, .
         except cbor2.CBORDecodeError:
             raise BadRequestError(documents_cbor.UNREADABLE) from None
         end = source.tell()
-        messages.append(read_message(element, data[start:end], limits))
+        messages.append(read_message(element, data[start:end], limits, sealed))
         start = end
     if start != len(data):
         raise BadRequestError(documents_cbor.LONGER)
     return tuple(messages)
 
 
-def read_message(element: object, blob: bytes, limits: Limits) -> MessageDraft | Sealed:
+def read_message(
+    element: object, blob: bytes, limits: Limits, sealed: frozenset[str] = CARRIED
+) -> MessageDraft | Sealed:
     """Return the message that was decoded from that blob; raises as read_messages does."""
     # Of a message without an address all are told that it is empty.
     if type(element) is dict and blob[0] in _SMALL_MAPS and "address" in element:
@@ -57,7 +66,7 @@ def read_message(element: object, blob: bytes, limits: Limits) -> MessageDraft |
             if name == "content":
                 if not _embedded(value, limits):
                     break
-            elif name not in _CARRIED or not _is_plain(value, name, limits):
+            elif name not in sealed or not _is_plain(value, name, limits):
                 break
         else:
             return Sealed(element["address"], element.get("message_id", ""), blob)

@@ -36,7 +36,9 @@ class Request:
     them joined by commas (RFC 9110 5.3). `stream` yields a body as it comes,
     once, no faster than it is asked for; it raises TooLargeError beyond the
     body's limit and BadRequestError where nothing comes for too long. `query`
-    is the raw query string, without its question mark.
+    is the raw query string, without its question mark. `peer` is the address of
+    whoever sent the request here, a proxy perhaps; `id` what it is called in logs,
+    where that is known already.
     """
 
     method: str
@@ -48,10 +50,41 @@ class Request:
     stream: AsyncIterator[bytes] | None = None
     watched: Watched = nullcontext
     principal: Principal = ANONYMOUS
+    peer: str | None = None
+    id: str = ""
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
         return self.headers.get(name)
+
+    def having(
+        self,
+        *,
+        body: bytes | None = None,
+        principal: Principal | None = None,
+        uris: Uris | None = None,
+        id: str | None = None,
+    ) -> Self:
+        """Return the same request with what has become known of it since."""
+        # dataclasses.replace() would take four times as long, and this is asked of every request.
+        return type(self)(
+            self.method,
+            self.path,
+            self.headers,
+            self.uris if uris is None else uris,
+            self.body if body is None else body,
+            self.stream,
+            self.watched,
+            self.principal if principal is None else principal,
+            self.peer,
+            self.id if id is None else id,
+            query=self.query,
+        )
+
+    @property
+    def tag(self) -> str:
+        """What marks the private resources that who asks makes: nothing where it is not known."""
+        return self.uris.owner or ""
 
     @property
     def condition(self) -> Condition:

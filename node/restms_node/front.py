@@ -21,7 +21,7 @@ _AUTHORITY = re.compile(
     r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
 _HTTP = {"ws": "http", "wss": "https"}  # the resources of a WebSocket have URIs of HTTP
-_SECRET = re.compile(r"\b([fpjc][0-9a-f]{4})[0-9a-f]{28}\b")
+_SECRET = re.compile(r"([0-9a-f]{4})[0-9a-f]{12,}", re.IGNORECASE)  # or most of one
 
 
 def base_uri(settings: Settings, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:

@@ -22,9 +22,9 @@ from restms_cluster.errors import (
 )
 from restms_cluster.model import Draft, Sealed
 from restms_cluster.names import FeedName
-from restms_node.exchange import NO_STORE, Answer
+from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.node import Node
-from restms_node.problems import problem
+from restms_node.refusals import refused
 from restms_node.sequences import Messages
 from restms_node.trees import Element
 
@@ -42,8 +42,9 @@ class Intake:
     `draft` makes of an item and its bytes what is to be published, or raises a RestMSError.
     """
 
-    def __init__(self, node: Node, feed: FeedName, draft: Drafting) -> None:
+    def __init__(self, node: Node, request: Request, feed: FeedName, draft: Drafting) -> None:
         self._node = node
+        self._request = request
         self._feed = feed
         self._draft = draft
         self._most = min(BATCH_MESSAGES, node.settings.limits.messages_per_request)
@@ -75,7 +76,7 @@ class Intake:
         # What an error says of its request is true of the message that it is about.
         text = self._failure.text.replace("; nothing was routed", "").rstrip(".")
         self._failure.text = f"{text}; messages of the stream routed before: {self._routed}."
-        return problem(self._failure).having(routed, *full)
+        return refused(self._node, self._request, self._failure).having(routed, *full)
 
     async def _receive(self, pieces: AsyncIterator[bytes]) -> None:
         sequence = Messages(self._node.settings.limits.document_bytes)

@@ -15,7 +15,9 @@ import trio
 from trio.lowlevel import checkpoint
 
 from restms_cluster.errors import BadRequestError, RestMSError
+from restms_cluster.names import Token
 from restms_node import codings
+from restms_node.admission import admitted
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
 from restms_node.front import base_uri, shortened
@@ -25,6 +27,7 @@ from restms_node.lane_streams import Replayed
 from restms_node.lane_wire import Wire
 from restms_node.node import Node
 from restms_node.problems import problem, sentence
+from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.uris import Uris
 
 BODY_PIECE_BYTES = 256 * 1024
@@ -47,7 +50,7 @@ class Lane:
         self._node = node
         self._nursery = nursery
         self._idle_seconds = idle_seconds
-        self._heads = Heads(node.settings)
+        self._heads = Heads(node.settings, node.access.once)
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
 
@@ -94,30 +97,30 @@ class Lane:
     async def _serve(self, wire: Wire) -> bool:
         """Answer requests; tell whether there is one that is not for the lane."""
         settings = self._node.settings
-        # Who the client is matters only where it may be a trusted proxy.
-        scope = {**_PLAIN, "client": wire.client} if settings.trusted_proxies else _PLAIN
+        # Who the client is matters only where it may be a trusted proxy, or is asked for more.
+        matters = settings.trusted_proxies or not self._node.access.open
+        scope = {**_PLAIN, "client": wire.client} if matters else _PLAIN
         while await self._head_comes(wire):
             head = self._head(wire)
             if head is None:
                 return True
-            body = await self._body(wire, head.length) if head.length else b""
             uris = Uris(base_uri(settings, scope, head.headers))
-            request = Request(
-                head.method,
-                head.path,
-                head.headers,
-                uris,
-                body,
-                watched=wire.watched,
-                query=head.query,
-            )
-            answer = await self._answer(head, request)
+            let_in = None
+            if not self._node.access.open:
+                let_in = await self._let_in(head, uris, wire, scope["client"])
+            if isinstance(let_in, Answer):
+                answer, last = let_in, head.length > 0  # nobody reads the body
+            else:
+                body = await self._body(wire, head.length) if head.length else b""
+                if let_in is None:
+                    request = _request(head, uris, wire, body=body)
+                else:
+                    request = let_in.having(body=body)
+                answer = await self._answer(head, request)
+                last = answer.status == 500  # for nobody knows what is broken
             if wire.gone:
                 break
-            if answer is None:
-                await self._refuse(wire, sentence(500, "The server met an unexpected error."))
-                break
-            last = head.close or self._node.waits.draining
+            last = last or head.close or self._node.waits.draining
             await wire.send(written(answer, close=last), self._idle_seconds)
             if last:
                 await wire.part()
@@ -154,6 +157,19 @@ class Lane:
             wire.take(end + len(END))
         return head
 
+    async def _let_in(
+        self, head: Head, uris: Uris, wire: Wire, client: tuple[str, int] | None
+    ) -> Request | Answer:
+        """Return a request of somebody who may make it, without its body; or the refusal."""
+        peer = client[0] if client else None
+        request = _request(head, uris, wire, peer=peer)
+        try:
+            principal = await self._node.access.principal(head.headers, peer)
+            request = request.having(principal=principal)
+            return admitted(self._node, request, head.target)
+        except RestMSError as error:
+            return self._seen(refused(self._node, request, error))
+
     async def _body(self, wire: Wire, length: int) -> bytes:
         missing = length - len(wire.come)
         if missing <= 0:
@@ -171,18 +187,26 @@ class Lane:
             raise BadRequestError("The body took too long to come.") from None
         return b"".join(pieces)
 
-    async def _answer(self, head: Head, request: Request) -> Answer | None:
-        """Return the answer; None where something unexpected broke."""
+    async def _answer(self, head: Head, request: Request) -> Answer:
+        """Return the answer: 500 where something unexpected broke."""
+        target = head.target
+        if request.uris.owner is not None and isinstance(target, Token):
+            target = request.uris.own(target)
         try:
-            answer = await head.handler(self._node, request, head.target)
+            answer = await head.handler(self._node, request, target)
             answer = await codings.encoded(request, answer, self._node.settings.codings)
         except RestMSError as error:
-            answer = problem(error)
+            answer = refused(self._node, request, error)
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections
             # The path is shortened, for it may be a capability.
-            where = f"{request.method} {shortened(request.path)}"
-            _log.exception("unexpected error on %s", where)
-            return None
+            where, named = f"{request.method} {shortened(request.path)}", request_id(request)
+            _log.exception("unexpected error on %s (request %s)", where, named)
+            answer = sentence(500, "The server met an unexpected error.")
+            return answer.having((REQUEST_ID, named))
+        return self._seen(answer)
+
+    def _seen(self, answer: Answer) -> Answer:
+        """Return an answer with what tells caches, for other pages, that it depends on the page."""
         return answer if self._cors is None else self._cors.allow({}, answer)
 
     async def _refuse(self, wire: Wire, answer: Answer) -> None:
@@ -191,3 +215,18 @@ class Lane:
             await wire.part()
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             pass
+
+
+def _request(
+    head: Head, uris: Uris, wire: Wire, *, body: bytes = b"", peer: str | None = None
+) -> Request:
+    return Request(
+        head.method,
+        head.path,
+        head.headers,
+        uris,
+        body,
+        watched=wire.watched,
+        query=head.query,
+        peer=peer,
+    )

@@ -7,9 +7,9 @@ request that would be the lane's, is refused here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -17,6 +17,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from restms_cluster.errors import BadRequestError, NotFoundError, UnsupportedTypeError
 from restms_cluster.names import FeedName, Kind, Token
 from restms_node import resources_feed, resources_message, resources_pipe
+from restms_node.access import AUTHORIZATION, more_than_once
 from restms_node.config import Settings
 from restms_node.front import is_authority
 from restms_node.negotiation import content_representation
@@ -68,9 +69,12 @@ class Head:
 
 
 class Heads:
-    """Reads the heads of requests to a node with these settings."""
+    """Reads the heads of requests to a node with these settings.
 
-    def __init__(self, settings: Settings) -> None:
+    Of the headers in `once` a request must not have more than one line.
+    """
+
+    def __init__(self, settings: Settings, once: Collection[str] = (AUTHORIZATION,)) -> None:
         prefix = urlsplit(settings.base_url).path
         self._uris = Uris(settings.base_url)
         self._most = settings.limits.document_bytes
@@ -80,7 +84,8 @@ class Heads:
         )
         # Who publishes sends the same head again and again; who reads, the same but its first line.
         self._kept = lru_cache(maxsize=_KEPT_HEADS)(self._read)
-        self._kept_headers = lru_cache(maxsize=_KEPT_HEADS)(_headers)
+        self._headers = partial(_headers, once=once)
+        self._kept_headers = lru_cache(maxsize=_KEPT_HEADS)(self._headers)
 
     def may_begin(self, data: bytes) -> bool:
         """Tell whether the head that begins so can become one of the lane's.
@@ -110,7 +115,8 @@ class Heads:
             return None
         method, path, query = line[1].decode(), line[2].decode(), (line[3] or b"").decode()
         lines = data[line.end() :]
-        headers = _headers(lines) if len(lines) > _KEPT_BYTES else self._kept_headers(lines)
+        read = self._headers if len(lines) > _KEPT_BYTES else self._kept_headers
+        headers = read(lines)
         if headers is None or not _ELSEWHERE.isdisjoint(headers):
             return None
         connection = headers.get("connection", "keep-alive").lower()
@@ -156,9 +162,11 @@ def noun(target: Target) -> str:
 class _Lines:
     """The header lines that llhttp finds."""
 
-    __slots__ = ("found", "hosts")
+    __slots__ = ("doubled", "found", "hosts", "once")
 
-    def __init__(self) -> None:
+    def __init__(self, once: Collection[str]) -> None:
+        self.once = once
+        self.doubled = ""
         self.found: dict[str, str] = {}
         self.hosts = 0
 
@@ -167,7 +175,12 @@ class _Lines:
         key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
         if key == "host":
             self.hosts += 1
-        self.found[key] = f"{self.found[key]}, {text}" if key in self.found else text
+        if key not in self.found:
+            self.found[key] = text
+        elif key in self.once:
+            self.doubled = key
+        else:
+            self.found[key] += f", {text}"
 
 
 def _check_websocket(headers: Mapping[str, str]) -> None:
@@ -180,14 +193,14 @@ def _check_websocket(headers: Mapping[str, str]) -> None:
         )
 
 
-def _headers(data: bytes) -> Mapping[str, str] | None:
+def _headers(data: bytes, once: Collection[str]) -> Mapping[str, str] | None:
     """Return the headers that these lines hold; None where the client wants another protocol.
 
     llhttp refuses what could be read in two ways: bare CR or LF, folded lines,
     blanks before a colon, control characters, and lengths that are doubled,
     signed, or beside a Transfer-Encoding.
     """
-    lines = _Lines()
+    lines = _Lines(once)
     try:
         HttpRequestParser(lines).feed_data(_ANY_LINE + data)
     except HttpParserUpgrade:
@@ -195,6 +208,8 @@ def _headers(data: bytes) -> Mapping[str, str] | None:
         return None
     except HttpParserError:
         raise _not_http() from None
+    if lines.doubled:
+        raise more_than_once(lines.doubled)
     host = lines.found.get("host")
     if host == "" and lines.hosts == 1:
         return None  # which HTTP allows

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+NAME_LENGTH = 255
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -21,3 +23,13 @@ class Principal:
 
 ANONYMOUS = Principal()
 """Who makes a request that came without credentials."""
+
+
+def is_principal_name(name: object) -> bool:
+    """Tell whether somebody, or a group, may be called so: a name that can be seen and logged."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= NAME_LENGTH
+        and name.isprintable()
+        and name == name.strip()
+    )

@@ -9,13 +9,15 @@ from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
 from restms_cluster.model import Draft, Embedded, Routed, Sealed, Staged
 from restms_cluster.names import FeedName, Token
 from restms_node import documents, documents_sealed
-from restms_node.bodies import posted, posted_messages
+from restms_node.admission import anothers
+from restms_node.bodies import pieces, posted, posted_messages
 from restms_node.descriptions import Description, described, document, get
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.intake import Intake
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
 from restms_node.representations import Representation
+from restms_node.rules import Verb
 from restms_node.sequences import is_sequence
 from restms_node.trees import Element
 
@@ -30,7 +32,7 @@ async def describe(node: Node, request: Request, feed: FeedName) -> Answer:
         request,
         Description(
             read=lambda: feeds.read(node.broker, feed),
-            tree=lambda found: documents.feed_tree(found, request.uris),
+            tree=lambda found: documents.feed_tree(node.seen(request, found), request.uris),
             hints=feeds.hints(feed),
             private=feed.token is not None,
         ),
@@ -49,20 +51,21 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
             feed,
             title=draft.title,
             license=draft.license,
-            dead_letter=_dead_letter(request, draft.dead_letter),
+            dead_letter=_dead_letter(node, request, draft.dead_letter),
             dedup=draft.dedup,
             kind=draft.type or "",
             condition=request.condition,
+            by=_by(request),
         )
-        tree = documents.feed_tree(found, request.uris)
+        tree = documents.feed_tree(node.seen(request, found), request.uris)
         return described(200, representation, found.version, tree)
-    await feeds.update(node.broker, feed, condition=request.condition)
+    await feeds.update(node.broker, feed, condition=request.condition, by=_by(request))
     return Answer(204)
 
 
 async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
     """DELETE: the feed and its joins."""
-    await feeds.delete(node.broker, feed, request.condition)
+    await feeds.delete(node.broker, feed, request.condition, by=_by(request))
     return Answer(200)
 
 
@@ -77,9 +80,10 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
             node.broker,
             feed,
             kind,
-            request.stream or uploads.whole(request.body),
+            pieces(node, request),
             pause_seconds=node.settings.body_seconds,
             key=_key(request),
+            tag=request.tag,
         )
         return Answer(201, (("Location", request.uris.resource(token)),))
     return await publish(node, request, feed)
@@ -88,9 +92,9 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
 async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
     representation = choose(request.header("accept"))
-    drafts = posted_messages(request, node.settings.limits)
+    drafts = posted_messages(request, node.settings.limits, sealed=_sealed(request))
     receipt = await messages.publish(
-        node.broker, feed, [_draft(request, draft) for draft in drafts], _key(request)
+        node.broker, feed, [_draft(node, request, draft) for draft in drafts], _key(request)
     )
     if request.prefer.minimal:
         answer = Answer(200, (("Preference-Applied", "return=minimal"),))
@@ -121,17 +125,32 @@ async def take_in(node: Node, request: Request, feed: FeedName) -> Answer:
         )
 
     def draft(item: Element, blob: bytes) -> Draft | Sealed:
-        return _draft(request, documents_sealed.read_message(item, blob, node.settings.limits))
+        limits = node.settings.limits
+        return _draft(node, request, documents_sealed.read_message(item, blob, limits, sealed))
 
-    pieces = request.stream or uploads.whole(request.body)
-    return await Intake(node, feed, draft).answer(pieces)
+    sealed = _sealed(request)
+    return await Intake(node, request, feed, draft).answer(pieces(node, request))
 
 
-def _dead_letter(request: Request, href: str | None) -> FeedName | Literal[""] | None:
+def _by(request: Request) -> str:
+    """Return what tells whether the feed is his who asks, where that matters."""
+    owner = request.uris.owner
+    return feeds.ANYBODY if owner is None else owner
+
+
+def _dead_letter(node: Node, request: Request, href: str | None) -> FeedName | Literal[""] | None:
     """Return the feed at that URI; an empty text takes it away, None leaves it."""
     if not href:
         return None if href is None else ""
-    return request.uris.feed_at(request.path, href, "A feed's dead_letter")
+    letters = request.uris.feed_at(request.path, href, "A feed's dead_letter")
+    node.require(request, Verb.PUBLISH, letters)
+    return letters
+
+
+def _sealed(request: Request) -> frozenset[str]:
+    """Return the properties of messages whose bytes may be kept as they came."""
+    # Where it matters who asks, it is to be seen whose name a message bears.
+    return documents_sealed.CARRIED if request.uris.owner is None else documents_sealed.UNSIGNED
 
 
 def _key(request: Request) -> str:
@@ -139,7 +158,8 @@ def _key(request: Request) -> str:
     key = request.header("idempotency-key") or ""
     if len(key) > KEY_LENGTH:
         raise BadRequestError(f"An Idempotency-Key has at most {KEY_LENGTH} characters.")
-    return key
+    # Each has keys of his own. No header has a line break, so a key ends at the last one.
+    return f"{key}\n{request.tag}" if key and request.tag else key
 
 
 def _full(routed: Sequence[Routed]) -> tuple[tuple[str, str], ...]:
@@ -148,18 +168,28 @@ def _full(routed: Sequence[Routed]) -> tuple[tuple[str, str], ...]:
     return (("RestMS-Full", str(full)),) if full else ()
 
 
-def _draft(request: Request, draft: documents.MessageDraft | Sealed) -> Draft | Sealed:
+def _draft(node: Node, request: Request, draft: documents.MessageDraft | Sealed) -> Draft | Sealed:
     if isinstance(draft, Sealed):
         return draft
+    if request.uris.owner is not None and "user_id" in draft.properties:
+        _check_user(request, draft.properties["user_id"])
     resolved = tuple(
-        content if isinstance(content, Embedded) else Staged(_staged(request, content))
+        content if isinstance(content, Embedded) else Staged(_staged(node, request, content))
         for content in draft.contents
     )
     return Draft(draft.properties, draft.headers, resolved, draft.terms)
 
 
-def _staged(request: Request, href: str) -> Token:
+def _check_user(request: Request, user_id: str) -> None:
+    """Refuse a message that bears another's name (as AMQP 0-9-1 brokers do)."""
+    if user_id != request.principal.name:
+        raise ForbiddenError("A message's user_id is the name of who publishes it, or absent.")
+
+
+def _staged(node: Node, request: Request, href: str) -> Token:
     target = request.uris.reference(request.path, href)
     if not isinstance(target, Token):
         raise NotFoundError("A content's href is not the URI of a staged content.")
+    if node.audit is not None and str(target) not in href:
+        anothers(node.audit, request, href)
     return target

@@ -34,8 +34,8 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
     # Looking whether there is a message takes none.
     first = Pull.NOTHING if request.method == "HEAD" else Pull.TAKE
     async with Reader(node.broker, token, packed=packed) as reader:
-        found: Message | Packed | None = await node.waits.until(
-            hints, partial(wanted, first), seconds, partial(wanted, Pull.WAIT), request.watched
+        found: Message | Packed | None = await node.until(
+            request, hints, partial(wanted, first), partial(wanted, Pull.WAIT)
         )
     if found is None:
         return waited(seconds)

@@ -8,6 +8,7 @@ from restms_node.descriptions import Description, described, get
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
+from restms_node.rules import Verb
 
 
 async def describe(node: Node, request: Request, token: Token) -> Answer:
@@ -59,6 +60,7 @@ async def join(node: Node, request: Request, token: Token) -> Answer:
     representation = choose(request.header("accept"))
     draft = documents.join_post(posted(request), node.settings.limits)
     feed = request.uris.feed_at(request.path, draft.feed, "A join's feed")
+    node.require(request, Verb.SUBSCRIBE, feed)
     made, new = await joins.create(
         node.broker, token, feed, draft.type, draft.address, draft.headers
     )

@@ -18,7 +18,7 @@ from restms_node import (
 from restms_node.exchange import Answer, Request
 from restms_node.negotiation import content_representation
 from restms_node.node import Node
-from restms_node.problems import problem
+from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.sequences import is_sequence
 from restms_node.uris import DomainName, ProfileName, Target
 
@@ -42,6 +42,9 @@ PIPE: Methods = {
 JOIN: Methods = {"GET": resources_join.describe, "DELETE": resources_join.remove}
 MESSAGE: Methods = {"GET": resources_message.describe, "DELETE": resources_message.acknowledge}
 CONTENT: Methods = {"GET": resources_content.fetch, "DELETE": resources_content.remove}
+
+EVENTS: Mapping[str, str] = {"POST": "created", "PUT": "changed", "DELETE": "deleted"}
+"""What the audit log calls a change of a feed, a pipe or a join."""
 
 
 def methods(target: Target) -> Methods:
@@ -99,19 +102,60 @@ def stages(method: str, target: Target, content_type: str | None) -> bool:
 
 
 async def dispatch(node: Node, request: Request) -> Answer:
-    """Answer a request. Never raises what a client could cause."""
+    """Answer a request that the gate let in. Never raises what a client could cause."""
     try:
         target = request.uris.target(request.path)
-        table = methods(target)
-        if request.method == "OPTIONS":
-            return Answer(200, (("Allow", allowed(table)),))
-        handler = table.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
-            return problem(refusal).having(("Allow", allowed(table)))
-        if request.query and request.method in ("PUT", "DELETE"):
-            # Who deletes {pipe}?messages=2 does not mean the pipe.
-            raise BadRequestError(f"{request.method} takes no query; nothing was changed.")
-        return await handler(node, request, target)
+        answer = await _handled(node, request, target)
     except RestMSError as error:
-        return problem(error)
+        return refused(node, request, error)
+    if node.audit is None or not _changes(request.method, target) or answer.status >= 300:
+        return answer
+    named, uri = request_id(request), dict(answer.headers).get("Location")
+    if uri is not None:
+        target = request.uris.reference(request.path, uri)
+    node.audit.changed(
+        request,
+        named,
+        event=EVENTS[request.method],
+        noun=_noun(target),
+        uri=(uri or request.path).removeprefix(request.uris.base),
+        status=answer.status,
+    )
+    return answer.having((REQUEST_ID, named))
+
+
+async def _handled(node: Node, request: Request, target: Target) -> Answer:
+    table = methods(target)
+    if request.method == "OPTIONS":
+        return Answer(200, (("Allow", allowed(table)),))
+    handler = table.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
+        return refused(node, request, refusal).having(("Allow", allowed(table)))
+    if request.query and request.method in ("PUT", "DELETE"):
+        # Who deletes {pipe}?messages=2 does not mean the pipe.
+        raise BadRequestError(f"{request.method} takes no query; nothing was changed.")
+    if isinstance(target, FeedName) and request.method != "POST":
+        target = request.uris.own_feed(target)
+    return await handler(node, request, target)
+
+
+def _changes(method: str, target: Target) -> bool:
+    """Tell whether a request makes, changes or deletes a feed, a pipe or a join."""
+    match target:
+        case DomainName():
+            return method == "POST"
+        case FeedName():
+            return method in ("PUT", "DELETE")
+        case Token(kind=Kind.PIPE | Kind.JOIN, number=None):
+            return method in EVENTS
+    return False
+
+
+def _noun(target: Target) -> str:
+    match target:
+        case Token(kind=Kind.PIPE):
+            return "pipe"
+        case Token(kind=Kind.JOIN):
+            return "join"
+    return "feed"

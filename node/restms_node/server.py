@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from functools import partial
 
 import trio
@@ -17,12 +18,17 @@ from restms_cluster import member
 from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
-from restms_cluster.errors import StartError
 from restms_cluster.profiles import load_profiles
+from restms_node.access import Access
 from restms_node.app import make_app
+from restms_node.audit import opened
+from restms_node.authenticators import make_access
 from restms_node.config import Settings
+from restms_node.exposure import cannot_listen, place_of
+from restms_node.gate import Gate
 from restms_node.guard import Guard
 from restms_node.node import Node
+from restms_node.rules import Rules
 from restms_node.serving import serve_connections
 from restms_node.subprotocols import FRAME_BYTES
 from restms_node.version import VERSION
@@ -60,11 +66,9 @@ def announce(listener: socket.socket, data: str) -> None:
 
 
 def bound(settings: Settings) -> socket.socket:
-    """Take the address, without listening yet; StartError where it cannot be had."""
-    host, port = settings.host, settings.port
+    """Take the address, without listening yet; StartError where it cannot be had, or must not."""
+    family, kind, protocol, _, address = place_of(settings)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
         place = socket.socket(family, kind, protocol)
         try:
             place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,7 +77,7 @@ def bound(settings: Settings) -> socket.socket:
             place.close()
             raise
     except OSError as error:
-        raise _cannot_listen(settings, error) from error
+        raise cannot_listen(settings, error) from error
     return place
 
 
@@ -83,12 +87,8 @@ def listen(settings: Settings, place: socket.socket) -> None:
         _give_up_on_who_does_not_read(place, settings.drain_seconds)
         place.listen(BACKLOG)
     except OSError as error:
-        raise _cannot_listen(settings, error) from error
+        raise cannot_listen(settings, error) from error
     place.setblocking(False)  # noqa: FBT003, the standard library's signature
-
-
-def _cannot_listen(settings: Settings, error: OSError) -> StartError:
-    return StartError(f"Cannot listen on {settings.bind}: {error.strerror}.")
 
 
 def longest_drain(settings: Settings) -> float:
@@ -137,6 +137,7 @@ async def _serve(
     settings: Settings, listener: socket.socket, ready: Callable[[str], object]
 ) -> None:
     profiles = load_profiles(settings.extra_profiles)
+    access = make_access(settings)
     async with trio.open_nursery() as nursery:
         if settings.redis:
             address = Address.parse(settings.redis)
@@ -157,19 +158,36 @@ async def _serve(
                     profiles=profiles,
                 )
             )
-            await _serve_http(settings, listener, broker, partial(ready, data))
+            members.start_soon(access.run)
+            await _serve_http(settings, listener, broker, access, partial(ready, data))
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
         nursery.cancel_scope.cancel()
 
 
 async def _serve_http(
-    settings: Settings, listener: socket.socket, broker: Broker, ready: Callable[[], object]
+    settings: Settings,
+    listener: socket.socket,
+    broker: Broker,
+    access: Access,
+    ready: Callable[[], object],
 ) -> None:
+    gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
+    audited = settings.audit_log is not None or gate is not None
+    with opened(settings.audit_log) if audited else nullcontext() as audit:
+        waits = _waits(settings, broker)
+        node = Node(broker, waits, settings, access, gate, audit)
+        await _serve_node(node, listener, ready)
+
+
+def _waits(settings: Settings, broker: Broker) -> Waits:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
-    waits = Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
-    node = Node(broker, waits, settings)
+    return Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
+
+
+async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
+    settings = node.settings
     config = Config()
     config.graceful_timeout = settings.drain_seconds
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
@@ -181,7 +199,11 @@ async def _serve_http(
     app = ASGIWrapper(Guard(make_app(node)))
     with trio.CancelScope() as everything:
         await serve_connections(
-            app, config, listener, node, partial(_until_told, settings, waits, everything, ready)
+            app,
+            config,
+            listener,
+            node,
+            partial(_until_told, settings, node.waits, everything, ready),
         )
 
 

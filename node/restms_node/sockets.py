@@ -17,6 +17,7 @@ from restms_cluster.errors import (
     ForbiddenError,
     NotFoundError,
     RestMSError,
+    UnauthorizedError,
 )
 from restms_cluster.inbox import Inbox
 from restms_cluster.names import Kind, Token
@@ -31,8 +32,8 @@ from restms_node.tail import Tail
 WINDOW = 100  # where the client does not say
 
 GOING_AWAY, UNSUPPORTED, BAD_DATA, INTERNAL, TRY_LATER = 1001, 1003, 1007, 1011, 1013
-GONE = 4404
-"""Why a WebSocket is closed: codes of RFC 6455 7.4.1, and one of our own for HTTP's 404."""
+LAPSED, GONE = 4401, 4404
+"""Why a WebSocket is closed: codes of RFC 6455 7.4.1, and two of our own for HTTP's 401 and 404."""
 
 
 class Socket(Protocol):
@@ -80,7 +81,7 @@ class Session:
 
     async def run(self, socket: Socket) -> None:
         """Send and receive, until the pipe is deleted, the node drains, or the client errs."""
-        tail = Tail(self._node, self._pipe)
+        tail = Tail(self._node, self._request, self._pipe)
         try:
             async with tail, trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive, socket, nursery.cancel_scope)
@@ -161,5 +162,7 @@ def _closing(error: RestMSError) -> tuple[int, str]:
             return GOING_AWAY, "This node is going down; connect again, another will answer."
         case NotFoundError():
             return GONE, "The pipe was deleted."
+        case UnauthorizedError():
+            return LAPSED, error.text
         case _:
             return (TRY_LATER if error.status == 503 else INTERNAL), error.text

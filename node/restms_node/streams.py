@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from restms_cluster.errors import (
     BadRequestError,
     NotFoundError,
+    UnauthorizedError,
     UnavailableError,
     UnsupportedTypeError,
 )
@@ -52,7 +53,7 @@ async def read(node: Node, request: Request, token: Token, media_type: str) -> A
 
     @asynccontextmanager
     async def body() -> AsyncIterator[AsyncIterator[bytes]]:
-        tail = Tail(node, token, after=after)
+        tail = Tail(node, request, token, after=after)
         async with aclosing(_pieces(tail, framing)) as pieces:
             yield pieces
 
@@ -71,8 +72,9 @@ async def _pieces(tail: Tail, framing: Framing) -> AsyncGenerator[bytes, None]:
                     yield framing.beat
                 else:
                     yield b"".join([framing.frame(one) for one in found])
-    except (NotFoundError, UnavailableError):
-        # The pipe is deleted, or the node goes down: whoever asks again is told.
+    except (NotFoundError, UnavailableError, UnauthorizedError):
+        # The pipe is deleted, the node goes down, the credentials have ended: whoever asks
+        # again is told.
         if framing.end:
             yield framing.end
 

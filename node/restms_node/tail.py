@@ -10,6 +10,8 @@ from restms_cluster import pipes
 from restms_cluster.inbox import Delivered, Inbox
 from restms_cluster.names import Token
 from restms_cluster.readers import Pull
+from restms_node.exchange import Request
+from restms_node.gate import left
 from restms_node.node import Node
 
 T = TypeVar("T")
@@ -21,13 +23,14 @@ ROOM = 256 * 1024  # bytes: what a stream has in memory at a time, but for one l
 class Tail:
     """Reads a pipe from the oldest message after `after` on, inside `async with`.
 
-    It holds a place among the node's waits: entering raises DrainingError and
-    UnavailableError. The next messages are read when they are asked for, so a slow
-    reader holds up nobody else.
+    `request` is that of its reader. It holds a place among the node's waits: entering
+    raises DrainingError and UnavailableError. The next messages are read when they are
+    asked for, so a slow reader holds up nobody else.
     """
 
-    def __init__(self, node: Node, pipe: Token, *, after: int = 0) -> None:
+    def __init__(self, node: Node, request: Request, pipe: Token, *, after: int = 0) -> None:
         self._node = node
+        self._request = request
         self._pipe = pipe
         self._inbox = Inbox(node.broker, pipe, after=after)
         self._open = AsyncExitStack()
@@ -40,13 +43,18 @@ class Tail:
 
     async def until(self, read: Callable[[], Awaitable[T | None]]) -> T | None:
         """Return what `read` finds, read again as the pipe changes; else as `next`."""
-        seconds = self._node.settings.heartbeat_seconds
-        return await self._node.waits.next(pipes.hints(self._pipe), read, seconds)
+        await self._node.check(self._request)
+        seconds, good = self._node.settings.heartbeat_seconds, left(self._request.principal)
+        found = await self._node.waits.next(pipes.hints(self._pipe), read, min(seconds, good))
+        if found is None and good < seconds:
+            raise self._node.lapsed()
+        return found
 
     async def next(self, most: int = MOST) -> list[Delivered] | None:
         """Return the next messages as soon as there are some; None when it is time for a heartbeat.
 
-        Raises DrainingError when the node drains, NotFoundError when the pipe is deleted.
+        Raises DrainingError when the node drains, NotFoundError when the pipe is deleted,
+        LapsedError when the reader's credentials have ended.
         """
         most = min(most, MOST, self._node.settings.limits.messages_read)
         return await self.until(partial(self._read, most))

@@ -33,9 +33,15 @@ Target = DomainName | ProfileName | FeedName | Token
 
 @dataclass(frozen=True, slots=True)
 class Uris:
-    """Makes URIs that start with `base`: scheme, authority and, behind a proxy, a path prefix."""
+    """Makes URIs that start with `base`: scheme, authority and, behind a proxy, a path prefix.
+
+    `owner` is the tag of who asks, None where it does not matter who does. Whatever
+    tag a private resource's URI has, it is looked for under that of who asks: so what
+    is somebody else's is answered as what there never was, by the very same steps.
+    """
 
     base: str
+    owner: str | None = None
 
     def domain(self, name: str) -> str:
         """Return a domain's URI."""
@@ -74,8 +80,17 @@ class Uris:
                 return _feed(found[2])
             case "resource":
                 token = Token.parse(found[2])
-                return FeedName.private(token) if token.kind is Kind.FEED else token
+                return FeedName.private(token) if token.kind is Kind.FEED else self.own(token)
         raise NotFoundError("There is no such resource.")
+
+    def own(self, token: Token) -> Token:
+        """Return the token as it is for who asks; without a tag it is anybody's who knows it."""
+        return token if self.owner is None or not token.tag else token.tagged(self.owner)
+
+    def own_feed(self, feed: FeedName) -> FeedName:
+        """Return the feed as it is for who asks. Others may use a private feed, no more."""
+        token = feed.token
+        return feed if token is None else FeedName.private(self.own(token))
 
     def reference(self, path: str, href: str) -> Target:
         """Return what an href in a document names; `path` is the path it was posted to."""

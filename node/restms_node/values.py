@@ -150,6 +150,10 @@ def _path(text: str) -> Path:
         raise ValueError(text) from error
 
 
+def _file(text: str) -> Path | None:
+    return _path(text) if text else None
+
+
 def _base_url(text: str) -> str:
     if not text:
         return ""
@@ -192,6 +196,7 @@ SIZE: Kind[int] = Kind(
 SWITCH: Kind[bool] = Kind("on|off", "on or off", (bool, str), _switch)
 BIND: Kind[str] = Kind("HOST:PORT", "HOST:PORT, with an IPv6 address in [ ]", (str,), _bind)
 PATH: Kind[Path] = Kind("DIR", "a path", (str,), _path)
+FILE: Kind[Path | None] = Kind("FILE", "the path of a file", (str,), _file)
 BASE_URL: Kind[str] = Kind(
     "URL", "an absolute http:// or https:// URL without user, query or fragment", (str,), _base_url
 )

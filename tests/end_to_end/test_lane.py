@@ -34,7 +34,7 @@ def ask(
 ) -> Answered:
     """Send a request; return what was answered, whenever and by whatever host."""
     named = {key.replace("_", "-"): value for key, value in {**XML, **headers}.items()}
-    connection.request(method, path, body, {**named, "Host": "node.example"})
+    connection.request(method, path, body, {**named, "Host": "node.example", "X-Request-Id": "r"})
     answer = connection.getresponse()
     kept = [(key.lower(), value) for key, value in answer.getheaders() if key != "date"]
     assert answer.headers["date"]

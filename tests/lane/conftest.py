@@ -18,6 +18,7 @@ from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import FeedName, Token
 from restms_node import lane as lane_module
 from restms_node import lane_wire
+from restms_node.access import Access
 from restms_node.config import Settings
 from restms_node.lane import Lane
 from restms_node.node import Node
@@ -128,9 +129,11 @@ def serving(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Serving:
     monkeypatch.setattr(lane_wire, "PARTING_SECONDS", 0.1)
 
     @asynccontextmanager
-    async def serve(*, idle_seconds: float = SECONDS, **settings: Any) -> AsyncIterator[Served]:
+    async def serve(
+        *, idle_seconds: float = SECONDS, access: Access | None = None, **settings: Any
+    ) -> AsyncIterator[Served]:
         waits = Waits(broker.notifications, most=100, reread_seconds=SECONDS)
-        node = Node(broker, waits, Settings(**settings))
+        node = Node(broker, waits, Settings(**settings), access or Access())
         async with trio.open_nursery() as nursery:
             lane = Lane(node, nursery, idle_seconds=idle_seconds)
             clients: list[Client] = []

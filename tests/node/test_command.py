@@ -16,6 +16,7 @@ import trio
 from restms_node import command, server
 from restms_node.command import OneLine, main
 from restms_node.config import Settings, options
+from restms_node.values import SWITCH
 from restms_node.version import VERSION
 
 PATIENCE_SECONDS = 60
@@ -66,7 +67,8 @@ def test_help_has_every_option_with_its_default(
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for option in options():
-        assert f"\n  {option.flag} {option.kind.metavar}" in text
+        value = f"[{option.kind.metavar}]" if option.kind is SWITCH else option.kind.metavar
+        assert f"\n  {option.flag} {value}" in text
         assert f"(default: {option.default})" in text or not option.default
 
 
@@ -78,7 +80,8 @@ def test_flags_reach_the_server(served: list[Settings]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "lane"), [([], True), (["--no-lane"], False), (["--lane", "off"], False)]
+    ("flags", "lane"),
+    [([], True), (["--no-lane"], False), (["--lane", "off"], False), (["--lane"], True)],
 )
 def test_the_lane_can_be_switched_off(served: list[Settings], flags: list[str], lane: bool) -> None:
     assert main(["serve", *flags]) == 0

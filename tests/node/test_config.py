@@ -202,17 +202,21 @@ def test_any_text_is_a_value_or_a_fault(name: str, text: str) -> None:
 
 
 def test_a_fault_of_the_file_is_told_with_its_line(file: Path) -> None:
-    assert "line 2" in fault_in(file, "max_waits = 1\nmax_waits 2\n")
+    assert fault_in(file, "max_waits = 1\nmax_waits 2\n").startswith(f"{file}:2: ")
+    assert fault_in(file, "max_waits = 1\nredis = [\n").startswith(f"{file}:2: ")
+    assert fault_in(file, "\n\nmax_waits = 0").startswith(f"{file}:3: max_waits must be ")
+    two = "[[domain]]\nname = 'a'\n\n[[domain]]\nname = 'b'\ntitel = 'c'"
+    assert fault_in(file, two).startswith(f"{file}:6: The domain ")
 
 
 def test_a_file_that_cannot_be_read_is_told(file: Path) -> None:
     assert fault({"config": str(file)}) == f"{file} cannot be read: No such file or directory."
     file.write_bytes(b"redis = '\xff'")
-    assert fault({"config": str(file)}).startswith(f"{file} is not a TOML file: ")
+    assert fault({"config": str(file)}) == f"{file}:1: This is not TOML: it is not in UTF-8."
 
 
 def test_a_key_that_is_no_option_is_refused(file: Path) -> None:
-    assert fault_in(file, "wait_secs = 1") == f'{file}: there is no option "wait_secs".'
+    assert fault_in(file, "wait_secs = 1") == f'{file}:1: There is no option "wait_secs".'
 
 
 def test_a_variable_that_is_no_option_is_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """URIs: what a path names, what a resource is called, and what hostile input cannot do."""
 
+import hashlib
 from urllib.parse import urlsplit
 
 import pytest
@@ -7,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restms_cluster.errors import BadRequestError, NotFoundError, RestMSError
-from restms_cluster.names import FeedName, Kind, Token
+from restms_cluster.names import FeedName, Kind, Token, owner_tag
 from restms_node.front import shortened
 from restms_node.uris import DomainName, Target, Uris
 
 URIS = Uris("https://broker.example/api")
-secrets = st.text("0123456789abcdef", min_size=32, max_size=32)
+DIGITS = "0123456789abcdef"
+tags = st.text(DIGITS, min_size=16, max_size=16)
+secrets = st.text(DIGITS, min_size=32, max_size=32)
+secrets = st.one_of(secrets, st.builds(str.__add__, secrets, tags))
 names = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9._~-]{0,20}\Z")
 domains = st.one_of(st.just("default"), st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_-]{0,20}\Z"))
 numbers = st.integers(1, 10**15)
@@ -71,6 +75,8 @@ def test_hrefs_may_be_relative_to_the_path_they_were_posted_to() -> None:
         "/restms/resource/j" + "0" * 32 + "-1",
         "/restms/resource/p" + "0" * 32 + "-0",
         "/restms/resource/P" + "0" * 32,
+        "/restms/resource/p" + "0" * 40,
+        "/restms/resource/p" + "0" * 64,
         "/restms/feed/a/b/c",
         "/restms/feed/.hidden",
         "/restms/feed/~" + "0" * 32,
@@ -83,6 +89,31 @@ def test_what_can_be_nothing_is_not_found(path: str) -> None:
     with pytest.raises(RestMSError) as caught:
         URIS.target(path)
     assert caught.value.status == 404
+
+
+@given(tokens, st.text(min_size=1), st.text(min_size=1))
+def test_a_token_is_looked_for_under_the_tag_of_who_asks(token: Token, one: str, two: str) -> None:
+    asked_by = Uris("http://host", owner_tag(one))
+    made = Token.new(token.kind, token.domain, owner_tag(one))
+    assert asked_by.target(f"/restms/resource/{made}") == made
+    for tag in (owner_tag(two), ""):
+        other = Uris("http://host", tag).target(f"/restms/resource/{made}")
+        assert (other == made) is (tag == owner_tag(one))
+    found = asked_by.target(f"/restms/resource/{token}")
+    assert isinstance(found, Token)
+    assert found.tag == (owner_tag(one) if token.tag else "")
+    assert found.secret[:32] == token.secret[:32]
+    assert (found.number, found.content, found.domain) == (
+        token.number,
+        token.content,
+        token.domain,
+    )
+
+
+def test_tags_differ_and_are_not_a_digest_of_the_name_alone() -> None:
+    assert owner_tag("") == ""
+    assert owner_tag("alice") != owner_tag("Alice")
+    assert owner_tag("alice") != hashlib.sha256(b"alice").hexdigest()[:16]
 
 
 @given(tokens)

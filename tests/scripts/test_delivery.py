@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from restms_cluster import matching
+from restms_cluster.feeds import ANYBODY
 from restms_cluster.model import Header
 from restms_cluster.transitions import (
     ContentStage,
@@ -558,7 +559,10 @@ def test_what_no_dead_letter_feed_has_room_for_stays_with_its_publisher(
 ) -> None:
     feed("one", "rotator")
     feed("two", "rotator", dead_letter="one")
-    assert do(FeedUpdate("default", "one", "", "", "", "two", ("dead_letter", "two")))[0] == "ok"
+    assert (
+        do(FeedUpdate("default", "one", "", "", "", "two", ANYBODY, ("dead_letter", "two")))[0]
+        == "ok"
+    )
     do(posting("one", ("", "1", b"m"), queue=1))
     do(posting("two", ("", "2", b"m"), queue=1))
     assert do(posting("one", ("", "3", b"m"), queue=1)) == ["queue_full"]
@@ -590,7 +594,9 @@ def test_a_dead_letter_feed_must_exist(do: Run, feed: Make) -> None:
     refused = do(FeedCreate("default", "news", "", "", "", "nowhere", "", 10))
     assert refused == ["no_feed"]
     feed("news")
-    update = FeedUpdate("default", "news", "", "", "", "nowhere", ("dead_letter", "nowhere"))
+    update = FeedUpdate(
+        "default", "news", "", "", "", "nowhere", ANYBODY, ("dead_letter", "nowhere")
+    )
     assert do(update) == ["no_feed"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 
+from restms_cluster.feeds import ANYBODY
 from restms_cluster.transitions import (
     DomainConfigure,
     DomainRead,
@@ -76,32 +77,60 @@ def test_a_domain_has_so_many_feeds(do: Run) -> None:
 def test_a_change_needs_the_current_version(do: Run) -> None:
     create(do, "news")
     old = version(do, "news")
-    assert do(FeedUpdate("default", "news", old, "", "", "", ("title", "News")))[0] == "ok"
+    assert do(FeedUpdate("default", "news", old, "", "", "", ANYBODY, ("title", "News")))[0] == "ok"
     new = version(do, "news")
     assert int(new) > int(old)
-    assert do(FeedUpdate("default", "news", old, "", "", "", ("title", "Old"))) == ["stale"]
-    assert do(FeedUpdate("default", "news", "none", "", "", "", ("title", "Old"))) == ["stale"]
-    assert do(FeedUpdate("default", "news", "", "1", "", "", ("title", "Old"))) == ["stale"]
+    assert do(FeedUpdate("default", "news", old, "", "", "", ANYBODY, ("title", "Old"))) == [
+        "stale"
+    ]
+    assert do(FeedUpdate("default", "news", "none", "", "", "", ANYBODY, ("title", "Old"))) == [
+        "stale"
+    ]
+    assert do(FeedUpdate("default", "news", "", "1", "", "", ANYBODY, ("title", "Old"))) == [
+        "stale"
+    ]
     assert do(FeedDelete("default", "news", old, "", BOUNDS)) == ["stale"]
     assert do(FeedDelete("default", "news", new, "", BOUNDS)) == ["ok"]
+
+
+def test_a_public_feed_is_changed_and_deleted_by_its_owner(do: Run) -> None:
+    mine, another, nobody = "a" * 16, "b" * 16, ""
+    assert do(FeedCreate("default", "news", "", "", "", "", "", 10, mine))[0] == "ok"
+    assert do(FeedCreate("default", "news", "", "", "", "", "", 10, another))[0] == "exists"
+    for by in (another, nobody):
+        change = FeedUpdate("default", "news", "", "", "", "", by, ("title", "Taken"))
+        assert do(change) == ["not_owner"]
+        assert do(FeedDelete("default", "news", "", "", BOUNDS, by)) == ["not_owner"]
+    for by in (mine, ANYBODY):
+        change = FeedUpdate("default", "news", "", "", "", "", by, ("title", "Mine"))
+        assert do(change)[0] == "ok"
+    assert do(FeedDelete("default", "news", "", "", BOUNDS, mine)) == ["ok"]
+
+
+def test_a_feed_of_nobody_is_changed_by_anybody(do: Run) -> None:
+    create(do, "news")
+    for by in ("a" * 16, ""):
+        change = FeedUpdate("default", "news", "", "", "", "", by, ("title", by))
+        assert do(change)[0] == "ok"
+    assert do(FeedDelete("default", "news", "", "", BOUNDS, "a" * 16)) == ["ok"]
 
 
 def test_a_change_to_the_same_is_none(do: Run) -> None:
     create(do, "news")
     before = version(do, "news")
-    do(FeedUpdate("default", "news", "", "", "", "", ("title", "", "license", "")))
+    do(FeedUpdate("default", "news", "", "", "", "", ANYBODY, ("title", "", "license", "")))
     assert version(do, "news") == before
 
 
 def test_a_change_of_a_feed_is_one_of_its_domain(do: Run) -> None:
     create(do, "news")
     before = int(do(DomainRead("default"))[2])
-    do(FeedUpdate("default", "news", "", "", "", "", ("license", "MIT")))
+    do(FeedUpdate("default", "news", "", "", "", "", ANYBODY, ("license", "MIT")))
     assert int(do(DomainRead("default"))[2]) > before
 
 
 def test_configured_feeds_stay_as_they_are(do: Run) -> None:
-    update = FeedUpdate("default", "default", "", "", "", "", ("title", "Mine"))
+    update = FeedUpdate("default", "default", "", "", "", "", ANYBODY, ("title", "Mine"))
     assert do(update) == ["configured"]
     assert do(FeedDelete("default", "default", "", "", BOUNDS)) == ["configured"]
 
@@ -109,7 +138,7 @@ def test_configured_feeds_stay_as_they_are(do: Run) -> None:
 def test_a_type_cannot_be_changed(do: Run, pipe: Callable[..., str]) -> None:
     create(do, "news")
     reader = pipe("a")
-    assert do(FeedUpdate("default", "news", "", "", "topic", "", ())) == ["type_differs"]
+    assert do(FeedUpdate("default", "news", "", "", "topic", "", ANYBODY, ())) == ["type_differs"]
     assert do(PipeUpdate("default", reader, "", "", "ondemand", IDLE, ())) == ["type_differs"]
     assert do(PipeUpdate("default", reader, "", "", "fifo", IDLE, ("title", "t"))) == ["ok"]
 

@@ -1,0 +1,27 @@
+"""`restms check-config`: what would keep `restms serve` from starting, without starting it."""
+
+import os
+from collections.abc import Mapping
+
+from restms_cluster.address import Address
+from restms_cluster.profiles import load_profiles
+from restms_node import audit
+from restms_node.authenticators import make_access
+from restms_node.config import load
+from restms_node.exposure import place_of
+
+COMMAND = "check-config"
+
+
+def run(flags: Mapping[str, str]) -> int:
+    """Read all that `serve` would read. Raises StartError with the first fault."""
+    settings = load(flags, os.environ)
+    load_profiles(settings.extra_profiles)
+    if settings.redis:
+        Address.parse(settings.redis)
+    place_of(settings)
+    make_access(settings)
+    if settings.audit_log is not None:
+        audit.check(settings.audit_log)
+    print("OK")  # noqa: T201
+    return 0
