@@ -223,7 +223,7 @@ def checked(data: bytes, *, with_host: bool) -> Mapping[str, str]:
 
     HTTP/1.0 needs no Host; a Host that is there must be one all the same.
     """
-    lines = _Lines()
+    lines = _Lines(())
     try:
         HttpRequestParser(lines).feed_data(_ANY_LINE + data)
     except HttpParserUpgrade:
