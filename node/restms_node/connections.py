@@ -20,6 +20,7 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from restms_node.frames import Frames
+from restms_node.guard import PROCEED
 from restms_node.heads import Connection
 from restms_node.lane_wire import least_seconds
 from restms_node.problems import refusal
@@ -61,6 +62,11 @@ class Protocol(H11Protocol):
             )
         )
 
+    async def proceed(self) -> None:
+        """Let a client that waits for it send its body (RFC 9110 10.1.1)."""
+        if getattr(self.connection, "client_is_waiting_for_100_continue", False):
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+
     async def _send_error_response(self, status_code: int) -> None:
         status, headers, body = refusal(status_code)
         headers.append((b"connection", b"close"))
@@ -88,6 +94,7 @@ class Server(TCPServer):
                     ConnectionState(self.state),
                     *(False, client, server, self.protocol_send),
                 )
+                protocol.connection_state[PROCEED] = protocol.proceed
                 protocol.connection = Connection(
                     h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
                 )
@@ -109,6 +116,8 @@ class Server(TCPServer):
         if isinstance(event, RawData):
             with trio.CancelScope(shield=True) as sending:
                 async with self.send_lock:
+                    if self._parting:
+                        return
                     sending.deadline = trio.current_time() + least_seconds(len(event.data))
                     try:
                         await self.stream.send_all(event.data)
@@ -128,7 +137,8 @@ class Server(TCPServer):
             return
         self._parting = True
         with suppress(trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
-            await self.stream.send_eof()
+            async with self.send_lock:  # the application may be sending
+                await self.stream.send_eof()
         self._reading.deadline = trio.current_time() + PARTING_SECONDS
 
     async def _read_data(self) -> None:

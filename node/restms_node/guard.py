@@ -1,7 +1,8 @@
 """A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
 import logging
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast
 
 import trio
 from hypercorn.typing import (
@@ -17,6 +18,9 @@ from hypercorn.typing import (
 from restms_cluster.errors import RestMSError
 
 PACE = "restms.pace"  # the scope's key
+PROCEED = "restms.proceed"  # in the connection's state
+
+Proceed: TypeAlias = Callable[[], Awaitable[None]]
 TOO_LARGE = 413
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
@@ -26,10 +30,13 @@ _log = logging.getLogger("restms.guard")
 class Pace:
     """Lets a request's body come no faster than it is read, for Quart would keep it all."""
 
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, proceed: Proceed | None) -> None:
+        """Begin; `proceed` is called before the first piece, where the client waits for it."""
         self._receive = receive
+        self._proceed = proceed
         self._wanted = trio.Event()
-        self._wanted.set()
+        if proceed is None:
+            self._wanted.set()
         self.ended = False
         self._dropped = False
 
@@ -38,6 +45,9 @@ class Pace:
         if not self.ended:
             await self._wanted.wait()
             self._wanted = trio.Event()
+            if self._proceed is not None:
+                proceed, self._proceed = self._proceed, None
+                await proceed()
         while True:
             event = await self._receive()
             if event["type"] != "http.request" or not event.get("more_body"):
@@ -54,6 +64,7 @@ class Pace:
     def drop(self) -> None:
         """Let all come that still comes: nobody reads it, and Hypercorn waits until it is taken."""
         self._dropped = True
+        self._proceed = None
         self._wanted.set()
 
 
@@ -72,7 +83,9 @@ class Guard:
             if scope["method"] in WITHOUT_BODY:
                 receive = _without_body(receive)
             else:
-                pace = Pace(receive)
+                expects = any(name == b"expect" for name, _ in scope["headers"])
+                proceed = scope.get("state", {}).get(PROCEED) if expects else None
+                pace = Pace(receive, cast("Proceed | None", proceed))
                 receive = pace.receive
                 scope = cast("HTTPScope", {**scope, PACE: pace})
             try:

@@ -21,6 +21,11 @@ _LINE = re.compile(rb"[A-Z-]{1,32} [\x21-\x7e]+ HTTP/1\.[01]\r\n")
 class Connection(h11.Connection):
     """h11's connection; what is refused here is a RemoteProtocolError like its own."""
 
+    @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        """Have Hypercorn not answer 100 by itself: the application may refuse the body."""
+        return False
+
     def next_event(self) -> Any:
         """Return the next event; RemoteProtocolError for a head that is not plain HTTP/1."""
         if self.their_state is h11.IDLE:

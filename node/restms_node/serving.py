@@ -5,8 +5,10 @@ TCPServer, ours a stricter one; this is the same loop, but asks the lane first.
 """
 
 import logging
+import resource
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import cast
 
 import trio
@@ -15,9 +17,14 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
+from restms_cluster.errors import UnavailableError
 from restms_node.connections import Server
 from restms_node.lane import Lane
+from restms_node.lane_answers import written
 from restms_node.node import Node
+from restms_node.problems import problem
+
+RESERVED_FILES = 100  # for Redis, the log, uploads, and connections that are turned away
 
 _log = logging.getLogger("restms.serving")
 
@@ -41,7 +48,16 @@ async def serve_connections(
             if node.settings.lane:
                 lane = Lane(node, connections, idle_seconds=config.keep_alive_timeout)
 
+            places = Places()
+
             async def serve(stream: trio.SocketStream) -> None:
+                with places.taken() as place:
+                    if place:
+                        await serve_one(stream)
+                    else:
+                        await _turn_away(stream)
+
+            async def serve_one(stream: trio.SocketStream) -> None:
                 goes_on = stream if lane is None else await lane.serve(stream)
                 if goes_on is not None:
                     # It takes any stream, though it names one only.
@@ -69,6 +85,31 @@ async def serve_connections(
                 connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
         await lifespan.wait_for_shutdown()
         application.cancel_scope.cancel()
+
+
+class Places:
+    """Bounds the open connections, so that files are left for Redis and for the node itself."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Hold a place, if there is one, while the block runs."""
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._open += 1
+        try:
+            yield files == resource.RLIM_INFINITY or self._open <= files - RESERVED_FILES
+        finally:
+            self._open -= 1
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    """Answer 503 and close."""
+    answer = problem(UnavailableError("This node has as many connections as it can."))
+    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+        await stream.send_all(written(answer, close=True))
+    await trio.aclose_forcefully(stream)
 
 
 def _first(errors: BaseException) -> str:

@@ -1,6 +1,8 @@
 """Clients that mean harm, on the bare wire: to the node with the lane and to the one without."""
 
+import contextlib
 import http.client
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -91,6 +93,19 @@ def test_a_document_over_its_limit_is_refused_before_it_comes(
     assert answer(wire)[:2] == (413, "too_large")
 
 
+def test_who_waits_for_100_is_told_413_instead(wire: socket.socket) -> None:
+    expect = "Expect: 100-continue\r\n\r\n"
+    wire.sendall(f"{POST}Content-Length: {3 * MEGABYTE}\r\n{expect}".encode())
+    assert wire.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_who_waits_for_100_and_may_send_is_told_so(wire: socket.socket) -> None:
+    wire.sendall(f"{POST}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode())
+    assert wire.recv(65536).startswith(b"HTTP/1.1 100 ")
+    wire.sendall(b"<oops")
+    assert answer(wire)[:2] == (400, "bad_request")
+
+
 def test_who_sends_first_and_then_reads_sees_the_413(wire: socket.socket) -> None:
     wire.sendall(f"{POST}Content-Length: {3 * MEGABYTE}\r\n\r\n".encode())
     wire.sendall(bytes(3 * MEGABYTE))
@@ -129,3 +144,15 @@ def test_no_answer_tells_what_serves_it_or_lets_pages_in(client: Client) -> None
             assert not [name for name in asked.headers if name.startswith("access-control")]
             posted = client.send("POST", "/restms/feed/default", "x", node=node, Origin=origin)
             assert posted.status_code == 403
+
+
+def test_more_connections_than_there_are_files_for_are_turned_away() -> None:
+    with Cluster(1) as cluster, contextlib.ExitStack() as held:
+        node = cluster.nodes[0]
+        resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (130, 130))
+        at = node.url.removeprefix("http://").split(":")
+        wires = [held.enter_context(socket.create_connection(at, timeout=10)) for _ in range(31)]
+        assert answer(wires.pop())[:2] == (503, "unavailable")
+        wires[0].sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer(wires[0])[0] == 200
+        assert "Traceback" not in node.log()
