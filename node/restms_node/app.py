@@ -39,14 +39,12 @@ from restms_node.hosts import Hosts
 from restms_node.node import Node
 from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
-from restms_node.routes import body_limit, dispatch, streamed
+from restms_node.routes import body_limit, dispatch, streamed, takes_in
 from restms_node.uris import Uris, plain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 SAFE = ("GET", "HEAD", "OPTIONS")
-READ_AWAY_BYTES = 64 * 1024 * 1024
-READ_AWAY_SECONDS = 5.0
-READ_AWAY_PAUSE = 1.0  # who sends nothing for so long is not about to read either
+LEAST_RATE = 1024  # bytes a second of a content that comes
 
 _log = logging.getLogger("restms.app")
 
@@ -93,8 +91,8 @@ def make_app(node: Node) -> App:
                 raise ForbiddenError("Pages of that origin may not change anything here.")
             asked = await received(node, asked, request)
             answer = await dispatch(node, asked)
-            if asked.stream is not None:
-                await read_away(asked.stream, request)
+            if isinstance(asked.stream, AsyncGenerator):
+                await asked.stream.aclose()  # what it did not wait for, the connection drops
             answer = await codings.encoded(asked, answer, node.settings.codings)
         except RestMSError as error:
             answer = refused(node, asked, error)
@@ -181,7 +179,9 @@ async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
     target, content_type = asked.uris.target(asked.path), asked.header("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
-        stream = body_stream(raw, limit, node.settings.body_seconds)
+        # Who sends messages as they happen may well have none for a while.
+        rate = 0 if takes_in(raw.method, target, content_type) else LEAST_RATE
+        stream = body_stream(raw, limit, node.settings.body_seconds, rate)
         if coding is not None:
             stream = codings.decoded(stream, coding, limit)
         return replace(asked, stream=stream)
@@ -211,15 +211,23 @@ async def read_body(raw: QuartRequest, limit: int) -> bytes:
     return bytes(body)
 
 
-async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGenerator[bytes]:
-    """Yield the body as it comes; what may be `limit` bytes is given `seconds` for each piece."""
+async def body_stream(
+    raw: QuartRequest, limit: int, seconds: float, rate: int
+) -> AsyncGenerator[bytes]:
+    """Yield the body, of at most `limit` bytes, as it comes.
+
+    BadRequestError where nothing comes for so many seconds, or where the client falls so
+    far behind the least rate in bytes a second: the time until a piece is asked for is not
+    the client's.
+    """
     if (raw.content_length or 0) > limit:
         raise TooLargeError(f"The body is over its limit of {limit} bytes.")
-    size = 0
+    size, patience = 0, seconds
     pieces = aiter(Paced(raw))
     while True:
+        asked_at = trio.current_time()
         try:
-            with trio.fail_after(seconds):
+            with trio.fail_after(patience):
                 piece = await anext(pieces, None)
         except trio.TooSlowError:
             raise BadRequestError("The body took too long to come.") from None
@@ -228,23 +236,10 @@ async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGen
         size += len(piece)
         if size > limit:
             raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+        if rate:
+            left = patience - (trio.current_time() - asked_at)
+            patience = min(seconds, max(0.0, left) + len(piece) / rate)
         yield piece
-
-
-async def read_away(stream: AsyncIterator[bytes], raw: QuartRequest) -> None:
-    """Read what an answer did not wait for, within bounds: most clients send first, and then read.
-
-    After the bounds the connection is closed under the client.
-    """
-    if isinstance(stream, AsyncGenerator):
-        await stream.aclose()
-    size, end = 0, trio.current_time() + READ_AWAY_SECONDS
-    with trio.move_on_after(READ_AWAY_PAUSE) as patience:
-        async for piece in Paced(raw):
-            size += len(piece)
-            if size > READ_AWAY_BYTES:
-                break
-            patience.deadline = min(end, trio.current_time() + READ_AWAY_PAUSE)
 
 
 class Paced:

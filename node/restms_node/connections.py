@@ -5,6 +5,7 @@ no floods of its frames. Sending is bounded, and a client is given time to
 read its last answer.
 """
 
+import math
 from contextlib import suppress
 from typing import cast
 
@@ -26,6 +27,7 @@ from restms_node.lane_wire import least_seconds
 from restms_node.problems import refusal
 
 PARTING_SECONDS = 5.0  # for a client that still sends to see its last answer
+PARTING_PAUSE = 1.0  # who sends nothing for so long has had the time to read
 PARTING_BYTES = 64 * 1024 * 1024
 
 
@@ -80,6 +82,8 @@ class Server(TCPServer):
 
     _reading: trio.CancelScope
     _parting = False
+    _over = False
+    _parts_at = math.inf
 
     async def run(self) -> None:
         """Serve to the end."""
@@ -103,6 +107,8 @@ class Server(TCPServer):
                 await self.idle_task.restart(tasks, self._idle_timeout)
                 with trio.CancelScope() as self._reading:
                     await self._read_data()
+                self._over = True
+                await self.idle_task.stop()  # else it would hold the connection's place on
                 await self.protocol.handle(Closed())
                 await self.stream.aclose()
         except OSError:
@@ -129,7 +135,7 @@ class Server(TCPServer):
         elif isinstance(event, Closed):
             await self._part()
             await self.protocol.handle(Closed())
-        else:
+        elif not self._over:
             await super().protocol_send(event)
 
     async def _part(self) -> None:
@@ -139,7 +145,11 @@ class Server(TCPServer):
         with suppress(trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
             async with self.send_lock:  # the application may be sending
                 await self.stream.send_eof()
-        self._reading.deadline = trio.current_time() + PARTING_SECONDS
+        self._parts_at = trio.current_time() + PARTING_SECONDS
+        self._wait_for_its_end()
+
+    def _wait_for_its_end(self) -> None:
+        self._reading.deadline = min(self._parts_at, trio.current_time() + PARTING_PAUSE)
 
     async def _read_data(self) -> None:
         dropped = 0
@@ -150,6 +160,7 @@ class Server(TCPServer):
                 return
             if self._parting:
                 dropped += len(data)
+                self._wait_for_its_end()
             else:
                 await self.protocol.handle(RawData(bytes(data)))
             if not data:

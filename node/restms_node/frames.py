@@ -50,12 +50,17 @@ class Frames(WSStream):
             elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, CloseConnection):
-                if self.connection.state is ConnectionState.REMOTE_CLOSING:
-                    await self._send_wsproto_event(event.response())
-                    await self.send(StreamClosed(stream_id=self.stream_id))
-                else:
-                    await self._end(CloseReason(event.code))
+                await self._close(event)
                 return
+
+    async def _close(self, event: CloseConnection) -> None:
+        state = self.connection.state
+        if state is ConnectionState.REMOTE_CLOSING:
+            await self._send_wsproto_event(event.response())
+        elif state is not ConnectionState.CLOSED:  # then it answers our own close
+            await self._end(CloseReason(event.code))
+            return
+        await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _end(self, code: CloseReason) -> None:
         await self._send_wsproto_event(CloseConnection(code=code))

@@ -21,7 +21,6 @@ PACE = "restms.pace"  # the scope's key
 PROCEED = "restms.proceed"  # in the connection's state
 
 Proceed: TypeAlias = Callable[[], Awaitable[None]]
-TOO_LARGE = 413
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 _log = logging.getLogger("restms.guard")
@@ -122,8 +121,8 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCalla
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
         if pace is not None and event["type"] == "http.response.start":
-            if event["status"] == TOO_LARGE and not pace.ended:
-                # The rest is not read: the client must not send another request behind it.
+            if not pace.ended:
+                # Nobody reads the rest: the client must not send another request behind it.
                 event["headers"] = [*event["headers"], (b"connection", b"close")]
             pace.drop()
         with trio.CancelScope(shield=last):

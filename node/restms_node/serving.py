@@ -5,8 +5,10 @@ TCPServer, ours a stricter one; this is the same loop, but asks the lane first.
 """
 
 import logging
+import math
 import resource
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
@@ -26,7 +28,31 @@ from restms_node.problems import problem
 
 RESERVED_FILES = 100  # for Redis, the log, uploads, and connections that are turned away
 
+SHORTAGE_SECONDS = 10.0
+
 _log = logging.getLogger("restms.serving")
+
+
+class Shortage:
+    """Tells of files that are missing for connections, in one line now and then.
+
+    Trio looks again ten times a second, each time with a stack trace in the log.
+    """
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line of Trio's is to be written; as a filter of its log."""
+        record.exc_info = None
+        now = time.monotonic()
+        told = now - self._told_at < SHORTAGE_SECONDS
+        if not told:
+            self._told_at = now
+        return not told
+
+
+logging.getLogger("trio.serve_listeners").addFilter(Shortage())
 
 
 async def serve_connections(
