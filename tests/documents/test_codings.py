@@ -180,8 +180,11 @@ def test_what_is_small_is_compressed_only_for_who_takes_nothing_else():
 SKIPPED = struct.pack("<II", 0x184D2A50, 0)  # a frame of zstd that says nothing
 EMPTY_BLOCKS = {
     "zstd": b"\x28\xb5\x2f\xfd\x00\x68" + b"\0\0\0" * 600_000 + b"\1\0\0",
-    "gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * 400_000 + b"\1\0\0\xff\xff" + bytes(8),
-}  # fmt: skip
+    "gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    + b"\0\0\0\xff\xff" * 400_000
+    + b"\1\0\0\xff\xff"
+    + bytes(8),
+}
 
 
 def test_frames_that_say_nothing_are_counted_too():
