@@ -59,6 +59,8 @@ def _check(head: bytes) -> None:
             raise _refused("the target") from None
         if parts.scheme not in ("http", "https") or parts.netloc != headers.get("host"):
             raise _refused("a target that is not the Host's")
+        if not parts.path:  # Quart fails where there is none
+            raise _refused("a target without a path")
 
 
 def _refused(why: str) -> h11.RemoteProtocolError:
