@@ -120,23 +120,32 @@ class Server(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         """Send, within the time that a client may take; or end, so that it sees the answer."""
         if isinstance(event, RawData):
-            with trio.CancelScope(shield=True) as sending:
-                async with self.send_lock:
-                    if self._parting:
-                        return
-                    sending.deadline = trio.current_time() + least_seconds(len(event.data))
-                    try:
-                        await self.stream.send_all(event.data)
-                    except (trio.BrokenResourceError, trio.ClosedResourceError):
-                        await self.protocol.handle(Closed())
-            if sending.cancelled_caught:
-                await trio.aclose_forcefully(self.stream)
-                await self.protocol.handle(Closed())
+            if event.data:  # h11's end of a body of known length has none
+                await self._send(event.data)
         elif isinstance(event, Closed):
             await self._part()
             await self.protocol.handle(Closed())
         elif not self._over:
             await super().protocol_send(event)
+
+    async def _send(self, data: bytes) -> None:
+        with trio.CancelScope(shield=True) as sending:
+            try:
+                self.send_lock.acquire_nowait()  # which saves a turn of all tasks
+            except trio.WouldBlock:
+                await self.send_lock.acquire()
+            try:
+                if self._parting:
+                    return
+                sending.deadline = trio.current_time() + least_seconds(len(data))
+                await self.stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.protocol.handle(Closed())
+            finally:
+                self.send_lock.release()
+        if sending.cancelled_caught:
+            await trio.aclose_forcefully(self.stream)
+            await self.protocol.handle(Closed())
 
     async def _part(self) -> None:
         if self._parting:

@@ -31,10 +31,10 @@ class Connection(h11.Connection):
         if self.their_state is h11.IDLE:
             data, _ = self.trailing_data
             end = data.find(END)
-            if _BARE.search(data if end < 0 else data[:end]):
-                raise _refused("a bare line end or NUL")
             if end >= 0:
                 _check(data[: end + len(END)])
+            elif _BARE.search(data):  # h11 might take it for the end
+                raise _refused("a bare line end or NUL")
         return super().next_event()
 
 
@@ -59,6 +59,8 @@ def _check(head: bytes) -> None:
             raise _refused("the target") from None
         if parts.scheme not in ("http", "https") or parts.netloc != headers.get("host"):
             raise _refused("a target that is not the Host's")
+        if not parts.path:  # Quart fails where there is none
+            raise _refused("a target without a path")
 
 
 def _refused(why: str) -> h11.RemoteProtocolError:

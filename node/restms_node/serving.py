@@ -23,6 +23,7 @@ from restms_cluster.errors import UnavailableError
 from restms_node.connections import Server
 from restms_node.lane import Lane
 from restms_node.lane_answers import written
+from restms_node.lane_streams import Replayed
 from restms_node.node import Node
 from restms_node.problems import problem
 
@@ -84,16 +85,19 @@ async def serve_connections(
                         await _turn_away(stream)
 
             async def serve_one(stream: trio.SocketStream) -> None:
-                goes_on = stream if lane is None else await lane.serve(stream)
+                goes_on = Replayed(stream) if lane is None else await lane.serve(stream)
                 if goes_on is not None:
                     # It takes any stream, though it names one only.
                     any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
                     own_state = ConnectionState(state.copy())
                     try:
-                        await Server(app, config, context, own_state, any_stream)
+                        with goes_on.scope:
+                            await Server(app, config, context, own_state, any_stream)
                     # What nobody foresaw in Hypercorn must not end other connections.
                     except* Exception as errors:  # noqa: BLE001
                         _log.warning("a connection was closed: %s", _first(errors))
+                        await trio.aclose_forcefully(goes_on)
+                    if goes_on.scope.cancelled_caught:
                         await trio.aclose_forcefully(goes_on)
 
             try:
