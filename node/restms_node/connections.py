@@ -84,6 +84,14 @@ class Server(TCPServer):
     _parting = False
     _over = False
     _parts_at = math.inf
+    _latest = math.inf
+    _sending: trio.CancelScope | None = None
+
+    def end_by(self, latest: float) -> None:
+        """Send nothing after that time, whoever reads: no other cancelling ends a send."""
+        self._latest = latest
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, latest)
 
     async def run(self) -> None:
         """Serve to the end."""
@@ -137,11 +145,14 @@ class Server(TCPServer):
             try:
                 if self._parting:
                     return
-                sending.deadline = trio.current_time() + least_seconds(len(data))
+                self._sending = sending
+                latest = trio.current_time() + least_seconds(len(data))
+                sending.deadline = min(latest, self._latest)
                 await self.stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.protocol.handle(Closed())
             finally:
+                self._sending = None
                 self.send_lock.release()
         if sending.cancelled_caught:
             await trio.aclose_forcefully(self.stream)

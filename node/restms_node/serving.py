@@ -70,51 +70,83 @@ async def serve_connections(
     async with trio.open_nursery() as application:
         await application.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as nursery:
             lane = None
             if node.settings.lane:
-                lane = Lane(node, connections, idle_seconds=config.keep_alive_timeout)
-
-            places = Places()
-
-            async def serve(stream: trio.SocketStream) -> None:
-                with places.taken() as place:
-                    if place:
-                        await serve_one(stream)
-                    else:
-                        await _turn_away(stream)
-
-            async def serve_one(stream: trio.SocketStream) -> None:
-                goes_on = Replayed(stream) if lane is None else await lane.serve(stream)
-                if goes_on is not None:
-                    # It takes any stream, though it names one only.
-                    any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
-                    own_state = ConnectionState(state.copy())
-                    try:
-                        with goes_on.scope:
-                            await Server(app, config, context, own_state, any_stream)
-                    # What nobody foresaw in Hypercorn must not end other connections.
-                    except* Exception as errors:  # noqa: BLE001
-                        _log.warning("a connection was closed: %s", _first(errors))
-                        await trio.aclose_forcefully(goes_on)
-                    if goes_on.scope.cancelled_caught:
-                        await trio.aclose_forcefully(goes_on)
-
+                lane = Lane(node, nursery, idle_seconds=config.keep_alive_timeout)
+            connections = Connections(app, config, context, state, lane)
             try:
                 async with trio.open_nursery() as accepting:
                     if lane is not None:
                         accepting.start_soon(lane.sweep)
                     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-                    await accepting.start(_accept, serve, listeners, connections)
+                    await accepting.start(_accept, connections.serve, listeners, nursery)
                     await until_told()
                     accepting.cancel_scope.cancel()
             finally:
                 await context.terminated.set()
-                if lane is not None:
-                    lane.close()
-                connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                nursery.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                connections.end_by(nursery.cancel_scope.deadline)
         await lifespan.wait_for_shutdown()
         application.cancel_scope.cancel()
+
+
+class Connections:
+    """Serves connections, as many as there are places for."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        lane: Lane | None,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._state = state
+        self._lane = lane
+        self._places = Places()
+        self._servers = set[Server]()
+        self._latest = math.inf
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve a connection to its end."""
+        with self._places.taken() as place:
+            if not place:
+                await _turn_away(stream)
+                return
+            goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
+            if goes_on is not None:
+                await self._serve_by_hypercorn(goes_on)
+
+    def end_by(self, latest: float) -> None:
+        """Close those that have nothing to be answered, and end the others by that time."""
+        if self._lane is not None:
+            self._lane.close()
+        self._latest = latest
+        for server in self._servers:
+            server.end_by(latest)
+
+    async def _serve_by_hypercorn(self, stream: Replayed) -> None:
+        # It takes any stream, though it names one only.
+        any_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
+        state = ConnectionState(self._state.copy())
+        server = Server(self._app, self._config, self._context, state, any_stream)
+        server.end_by(self._latest)
+        self._servers.add(server)
+        try:
+            with stream.scope:
+                await server
+        # What nobody foresaw in Hypercorn must not end other connections.
+        except* Exception as errors:  # noqa: BLE001
+            _log.warning("a connection was closed: %s", _first(errors))
+            await trio.aclose_forcefully(stream)
+        finally:
+            self._servers.discard(server)
+        if stream.scope.cancelled_caught:
+            await trio.aclose_forcefully(stream)
 
 
 class Places:

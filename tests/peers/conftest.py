@@ -125,7 +125,7 @@ def serving_at(
             **{"lane": request.param, "drain_seconds": 10 * SECONDS, "heartbeat_seconds": 0.05}
             | chosen
         )
-        waits = Waits(broker.notifications, most=100, reread_seconds=SECONDS)
+        waits = Waits(broker.shards, most=100, reread_seconds=SECONDS)
         node = Node(broker, waits, settings, Access())
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)

@@ -28,20 +28,33 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
+async def read_slowly(peer: Peer) -> None:
+    """Read a byte of an answer now and then."""
+    while await peer.stream.receive_some(1):
+        await trio.sleep(0.01)
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_who_reads_an_answer_byte_by_byte_is_cut_off(served: Served, broker: Broker) -> None:
     peer = await served.connect()
     await peer.send("GET", await content(broker, MIB))
     async with trio.open_nursery() as reading:
-
-        async def read_slowly() -> None:
-            while await peer.stream.receive_some(1):
-                await trio.sleep(0.01)
-
-        reading.start_soon(read_slowly)
+        reading.start_soon(read_slowly, peer)
         await until(lambda: served.connections == 0)
         reading.cancel_scope.cancel()
     assert len(await peer.ended()) < MIB
+
+
+async def test_who_reads_byte_by_byte_holds_no_drain_up(
+    serving_at: Serving, broker: Broker
+) -> None:
+    async with serving_at(drain_seconds=0.2) as served, trio.open_nursery() as reading:
+        peer = await served.connect()
+        await peer.send("GET", await content(broker, MIB))
+        await peer.until(b"\r\n\r\n")
+        reading.start_soon(read_slowly, peer)
+        await served.stop()
+        reading.cancel_scope.cancel()
 
 
 async def test_who_leaves_gives_his_place_back_at_once(served: Served) -> None:
