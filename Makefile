@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench fuzz clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
 	@echo "make test   run the tests (TESTS=tests/node for some of them)"
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
+	@echo "make fuzz   send parsers and nodes what they do not expect (ARGS='--seconds 60 ...')"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/.run
@@ -33,6 +34,9 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks --docs docs $(ARGS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist restms.egg-info
@@ -59,6 +63,11 @@ $(VENV)/.lint: pyproject.toml | $(BIN)/python
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	@echo "Installing restms and what measures it in $(VENV)"
 	@$(PIP) install --editable '.[test,bench]'
+	@touch $@
+
+$(VENV)/.fuzz: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what fuzzes it in $(VENV)"
+	@$(PIP) install --editable '.[test,fuzz]'
 	@touch $@
 
 $(BIN)/python:

@@ -12,10 +12,10 @@ local function pipe_state(domain, pipe)
   if not state then
     local key = pipe_key(domain, pipe)
     local stream = key .. ':messages'
-    local values = redis.call('HMGET', key, 'last', 'version', 'shared')
+    local values = redis.call('HMGET', key, 'last', 'version', 'shared', 'since')
     state = {
-      pipe = pipe, key = key, stream = stream, last = tonumber(values[1]), version = values[2],
-      shared = tonumber(values[3]), room = most - redis.call('XLEN', stream), due = {}, seen = 0,
+      pipe = pipe, key = key, stream = stream, version = values[2],
+      last = values[1] and number_after(domain, values[1], values[4]) - 1, shared = tonumber(values[3]), room = most - redis.call('XLEN', stream), due = {}, seen = 0,
     }
     touched[pipe] = state
   end

@@ -7,6 +7,20 @@ local function pipe_key(domain, pipe)
   return domain .. ':pipe:' .. pipe
 end
 
+local floor -- of the numbers that pipes may give out, once it was asked for
+
+-- The number after `last`. Where Redis has lost its last writes, or may have, the domain has a
+-- floor above all numbers that were given out for what is lost (see domain_enter): a pipe made
+-- `since` goes on counting, an older one counts on from there.
+local function number_after(domain, last, since)
+  floor = floor or tonumber(redis.call('HGET', domain, 'floor') or 0)
+  local after = tonumber(last) + 1
+  if after > floor or tonumber(since or 0) == floor then
+    return after
+  end
+  return floor
+end
+
 -- XADD and XTRIM announce themselves by keyspace events. Any other change of a
 -- pipe does so by XSETID, which changes nothing but is an event of the same
 -- stream: one subscription tells a waiter everything. Where such events cannot

@@ -12,12 +12,12 @@ local left = CHUNK -- messages that this call may still look at
 local function delete(pipe, number, versions, unmodified)
   local key = pipe_key(domain, pipe)
   local stream = key .. ':messages'
-  local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues')
+  local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues', 'since')
   if not state[1] then
     return { 'ok' }
   end
   pipe_touch(domain, pipe, tonumber(idle))
-  if tonumber(number) > tonumber(state[1]) then
+  if tonumber(number) > tonumber(state[1]) and tonumber(number) >= number_after(domain, state[1], state[6]) then
     return { 'ok' }
   end
   if versions ~= '' or unmodified ~= '' then

@@ -11,12 +11,12 @@ local bounds = ARGV[5]
 --@ include profiles lib_messaging lib_content
 
 local key = pipe_key(domain, pipe)
-local last = redis.call('HGET', key, 'last')
-if not last then
+local state = redis.call('HMGET', key, 'last', 'since')
+if not state[1] then
   return { 'missing' }
 end
 local pulled = true
-if tonumber(number) == tonumber(last) + 1 then
+if tonumber(number) == number_after(domain, state[1], state[2]) then
   if redis.call('XLEN', key .. ':messages') > 0 then
     return { 'next', 0 }
   end

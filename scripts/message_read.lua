@@ -18,7 +18,7 @@ local function read(pipe, number)
     return { 'apart' }
   end
   local key = pipe_key(domain, pipe)
-  local state = redis.call('HMGET', key, 'last', 'type', 'dropped')
+  local state = redis.call('HMGET', key, 'last', 'type', 'dropped', 'since')
   if not state[1] then
     return { 'missing' }
   end
@@ -28,7 +28,7 @@ local function read(pipe, number)
     room = room - #message.blob
     return message_reply(domain, pipe, number, message, embed, state[3])
   end
-  if tonumber(number) ~= tonumber(state[1]) + 1 then
+  if tonumber(number) ~= number_after(domain, state[1], state[4]) then
     return { 'missing' }
   end
   local kind = pipe_types[state[2]]

@@ -2,7 +2,7 @@
 -- Messages of a pipe, those after a number, oldest first: `most` of them, and of
 -- bytes `room`, but one at least. With them, the number of the last one looked at;
 -- `more` where that is all, for those that have expired are passed over. Where there
--- is none: `next`, the number of the last message, and whether the pipe could take
+-- is none: `next`, the number before the one to come, and whether the pipe could take
 -- one of its feeds now (see message_pull).
 local domain = KEYS[1]
 local pipe = ARGV[1]
@@ -15,20 +15,20 @@ local idle = ARGV[6]
 --@ include profiles lib_state lib_body lib_pipe lib_content
 
 local key = pipe_key(domain, pipe)
-local state = redis.call('HMGET', key, 'last', 'type', 'dropped')
+local state = redis.call('HMGET', key, 'last', 'type', 'dropped', 'since')
 if not state[1] then
   return { 'missing' }
 end
 pipe_touch(domain, pipe, tonumber(idle))
--- What has not come yet, nobody has read: Redis was restored to an earlier state.
-if tonumber(after) > tonumber(state[1]) then
+-- What has not come yet, nobody has read. (What was lost, somebody may have.)
+if tonumber(after) > tonumber(state[1]) and tonumber(after) >= number_after(domain, state[1], state[4]) then
   after = '0'
 end
 local entries = redis.call('XRANGE', key .. ':messages', digits(after + 1), '+', 'COUNT', most)
 if not entries[1] then
   local kind = pipe_types[state[2]]
   local pulls = kind and kind.pulls and redis.call('XLEN', key .. ':messages') == 0
-  return { 'next', state[1], pulls and 1 or 0 }
+  return { 'next', digits(number_after(domain, state[1], state[4]) - 1), pulls and 1 or 0 }
 end
 
 -- The blob of a message that is all in its entry and needs no word more, as most are.

@@ -27,6 +27,10 @@ end
 local key = pipe_key(domain, pipe)
 local version = digits(now)
 redis.call('HSET', key, 'type', canonical, 'title', title, 'version', version, 'last', 0, 'shared', 0)
+local floor = redis.call('HGET', domain, 'floor')
+if floor then
+  redis.call('HSET', key, 'since', floor) -- nobody has had a number of it yet: it counts from 1
+end
 -- The stream must exist from the start: its events are the pipe's hints.
 redis.call('XADD', key .. ':messages', '0-1', '-', '-')
 redis.call('XDEL', key .. ':messages', '0-1')

@@ -8,11 +8,17 @@ local idle = ARGV[3]
 --@ include profiles lib_state lib_body lib_pipe lib_join
 
 local key = pipe_key(domain, pipe)
-local state = redis.call('HMGET', key, 'type', 'title', 'version', 'last')
+local state = redis.call('HMGET', key, 'type', 'title', 'version', 'last', 'since')
 if not state[1] then
   return { 'missing' }
 end
 pipe_touch(domain, pipe, tonumber(idle))
+local last = digits(number_after(domain, state[4], state[5]) - 1)
+if last ~= state[4] then
+  -- It tells another asynclet than before, so it is another version.
+  state[3], state[4] = digits(next_version(state[3])), last
+  redis.call('HSET', key, 'version', state[3], 'last', last)
+end
 local joins = {}
 for _, join in ipairs(redis.call('HVALS', key .. ':joins')) do
   local record = join_live(domain, join)

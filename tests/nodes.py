@@ -12,14 +12,27 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from tests.servers import Server, start_server
+import redis
+
+from tests.servers import start_server
 
 START_SECONDS = 20.0  # several nodes may start at once on a small machine
 STOP_SECONDS = 10.0
 LISTENS = re.compile(rb"restms \S+ listens on (http://\S+:\d+), data in .*\n")
 ANY_PORT = "127.0.0.1:0"
+
+
+class Redis(Protocol):
+    """What the nodes share: a Server, a RedisCluster or Sentinels."""
+
+    @property
+    def url(self) -> str: ...
+
+    def client(self) -> "redis.Redis": ...
+
+    def close(self) -> None: ...
 
 
 class Node:
@@ -145,6 +158,8 @@ class Cluster:
 
     with Cluster(2) as cluster:
         httpx.get(cluster.nodes[0].url + "/restms/domain/default")
+
+    A `redis` that is given is not closed with the nodes.
     """
 
     def __init__(
@@ -153,7 +168,7 @@ class Cluster:
         *options: str,
         env: Mapping[str, str] | None = None,
         redis_options: Sequence[str] = (),
-        redis: Server | None = None,
+        redis: Redis | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="restms-nodes-"))
         self._options = options

@@ -18,15 +18,17 @@ START_SECONDS = 10.0
 class Server:
     """One server process. `url` stays the same when it is started again."""
 
-    def __init__(self, directory: Path, *extra: str, tcp: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+    ) -> None:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
         socket_path = self._sockets / "redis.sock"
-        port = _free_port() if tcp else 0
+        self.port = port = free_port() if tcp else 0
         self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
         self.log = directory / "server.log"
         self._command = [
-            str(find_binary()),
+            str(binary or find_binary()),
             *("--port", str(port), "--bind", "127.0.0.1"),
             *("--unixsocket", str(socket_path), "--dir", str(directory), "--save", ""),
             *extra,
@@ -35,6 +37,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process and wait until it answers."""
+        self._paused = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
@@ -42,6 +45,11 @@ class Server:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The server did not start:\n{self.log.read_text()}")
             time.sleep(0.005)
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process, that is not frozen."""
+        return self._process.poll() is None and not self._paused
 
     def client(self) -> "redis.Redis":
         """Return a plain client, for what a test does behind the product's back."""
@@ -63,10 +71,12 @@ class Server:
     def pause(self) -> None:
         """Freeze the process: connections stay open and nothing is answered."""
         self._process.send_signal(signal.SIGSTOP)
+        self._paused = True
 
     def resume(self) -> None:
         """Let a frozen process go on."""
         self._process.send_signal(signal.SIGCONT)
+        self._paused = False
 
     def close(self) -> None:
         """Kill the process and remove its socket."""
@@ -87,9 +97,28 @@ class Server:
                 return False
 
 
-def start_server(directory: Path, *extra: str, tcp: bool = False) -> Server:
+def start_server(
+    directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+) -> Server:
     """Start a server with its data in `directory`; `extra` are further command line options."""
-    return Server(directory, *extra, tcp=tcp)
+    return Server(directory, *extra, tcp=tcp, binary=binary)
+
+
+def start_replica(directory: Path, primary: Server, port: int = 0) -> Server:
+    """Start a replica of a server that listens on TCP; return it once it has all that was there.
+
+    It finds the primary behind another port, if one is given.
+    """
+    replica = Server(directory, tcp=True)
+    with replica.client() as client, primary.client() as asked:
+        asked.config_set("repl-diskless-sync-delay", 0)  # or it waits for more replicas
+        client.replicaof("127.0.0.1", str(port or primary.port))
+        deadline = time.monotonic() + START_SECONDS
+        while client.info("replication")["master_link_status"] != "up":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The replica does not follow:\n{replica.log.read_text()}")
+            time.sleep(0.005)
+    return replica
 
 
 def find_binary() -> Path:
@@ -107,6 +136,7 @@ def find_binary() -> Path:
     raise RuntimeError("There is no valkey-server and no redis-server to test with.")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -58,7 +58,8 @@ class Tls:
 class Address:
     """One Redis server and database, and what it takes to be let in.
 
-    `path` is a Unix socket; without it, `host` and `port` are meant.
+    `path` is a Unix socket; without it, `host` and `port` are meant. A server that
+    must be a `primary` is asked whether it is one at every connect.
     `str()` of an address is safe to log: it has no user name and no password.
     """
 
@@ -69,27 +70,28 @@ class Address:
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     tls: Tls | None = None
+    primary: bool = False
 
     @classmethod
     def parse(cls, url: str) -> Self:
         """Read a redis://, rediss:// or unix:// URL; StartError if it is not a good one."""
         if not url.isprintable() or " " in url:
-            _refuse("has a space or an unprintable character; write it as %20 and the like")
+            refuse("has a space or an unprintable character; write it as %20 and the like")
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            _refuse("must start with redis://, rediss:// or unix://")
+            refuse("must start with redis://, rediss:// or unix://")
         if "#" in url:
-            _refuse("has a '#'; in a password, write it as %23")
+            refuse("has a '#'; in a password, write it as %23")
         _check_options(url)
         db = _check_parts(url)
         try:
             found = parse_url(url)  # type: ignore[no-untyped-call]
         except ValueError:
-            _refuse("has a bad db or ssl_check_hostname")
+            refuse("has a bad db or ssl_check_hostname")
         if not 0 <= found.get("db", db) <= 2**31 - 1:
-            _refuse("has a db that is no number from 0 on")
+            refuse("has a db that is no number from 0 on")
         path = found.get("path")
         if path is not None and "\0" in path:
-            _refuse("has a socket path that no file can have")
+            refuse("has a socket path that no file can have")
         return cls(
             host=found.get("host", "localhost"),
             port=found.get("port", 6379),
@@ -108,7 +110,8 @@ class Address:
         return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
 
 
-def _refuse(fault: str) -> NoReturn:
+def refuse(fault: str) -> NoReturn:
+    """Raise the StartError that says what is wrong with a URL, without showing it."""
     # Never "from" the parser's own error: it quotes the URL.
     raise StartError(f"The Redis URL {fault}.") from None
 
@@ -117,11 +120,11 @@ def _check_options(url: str) -> None:
     names = set()
     for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
         if name not in _OPTIONS:
-            _refuse(f"has an unknown option; known are {', '.join(_OPTIONS)}")
+            refuse(f"has an unknown option; known are {', '.join(_OPTIONS)}")
         if name in names or not value:
-            _refuse(f"has the option {name} twice or without a value")
+            refuse(f"has the option {name} twice or without a value")
         if name in _TLS_OPTIONS and not url.startswith("rediss://"):
-            _refuse(f"has the option {name}, which needs rediss://")
+            refuse(f"has the option {name}, which needs rediss://")
         names.add(name)
 
 
@@ -131,29 +134,29 @@ def _check_parts(url: str) -> int:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        _refuse("has a bad host or port")
+        refuse("has a bad host or port")
     if parts.scheme == "unix":
         if host or port is not None or not parts.path.startswith("/"):
-            _refuse("must name the socket's whole path, as in unix:///run/redis.sock")
+            refuse("must name the socket's whole path, as in unix:///run/redis.sock")
         return 0
     if port == 0:
-        _refuse("has the port 0")
+        refuse("has the port 0")
     if host is not None and _HOST.fullmatch(host) is None:
-        _refuse("has a host that cannot be one")
+        refuse("has a host that cannot be one")
     database = _DATABASE.fullmatch(parts.path)
     if database is None:
-        _refuse("has a path that is not the number of a database, as in redis://host/0")
+        refuse("has a path that is not the number of a database, as in redis://host/0")
     return int(database[1] or 0)
 
 
 def _tls(found: dict[str, Any]) -> Tls:
     verify = _VERIFY.get(found.get("ssl_cert_reqs", "required"))
     if verify is None:
-        _refuse("has an ssl_cert_reqs that is not none, optional or required")
+        refuse("has an ssl_cert_reqs that is not none, optional or required")
     files = {name: found.get(f"ssl_{name}") for name in ("ca_certs", "certfile", "keyfile")}
     for name, path in files.items():
         if path is not None and ("\0" in path or not Path(path).is_file()):
-            _refuse(f"names an ssl_{name} that is no file")
+            refuse(f"names an ssl_{name} that is no file")
     if files["keyfile"] is not None and files["certfile"] is None:
-        _refuse("has an ssl_keyfile without an ssl_certfile")
+        refuse("has an ssl_keyfile without an ssl_certfile")
     return Tls(**files, verify=verify, check_hostname=found.get("ssl_check_hostname", True))

@@ -7,15 +7,18 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-import trio
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from restms_cluster.connection import Connection
-from restms_cluster.errors import BrokenStateError, NotFoundError
+from restms_cluster.errors import BrokenStateError, StateUnavailableError
+from restms_cluster.keeper import Kept
+from restms_cluster.levels import Durability, TooFewReplicasError
+from restms_cluster.link import UndoneError
 from restms_cluster.model import Condition, ConfiguredDomain, Limits
-from restms_cluster.notifications import Notifications
+from restms_cluster.pipeline import HEAVIEST
 from restms_cluster.profiles import Profile
 from restms_cluster.scripts import Grouped, Library, Outcome, Transition
+from restms_cluster.shard import Shard
+from restms_cluster.shards import Shards
 from restms_cluster.transitions import TRANSITIONS
 
 MILLISECONDS = 1000
@@ -33,27 +36,18 @@ class Answer:
     values: Sequence[Any]
 
 
-class _Loads:
-    """How often the scripts were loaded; who loads them now has the lock."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.lock = trio.Lock()
-
-
 @dataclass(frozen=True)
 class Broker:
     """The shared broker as one node sees it. It remembers nothing about any resource."""
 
-    connection: Connection
-    notifications: Notifications
+    shards: Shards
     library: Library
     profiles: tuple[Profile, ...]
     domains: Mapping[str, ConfiguredDomain]
     limits: Limits
     node: str
+    durability: Durability = field(default_factory=Durability)
     _count: Iterator[int] = field(default_factory=count, repr=False)
-    _loads: "_Loads" = field(default_factory=_Loads, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
         """Run one script in one round trip; a grouped one together with others' calls.
@@ -63,49 +57,99 @@ class Broker:
         """
         if not isinstance(transition, Grouped):
             return (await self.run_all(transition))[0]
-        self._check_domain(transition.domain)
-        loads = self._loads.count
-        reply = await self._join(transition)
+        shard = self.shards.home(transition.domain)
+        loads = shard.loads.count
+        try:
+            reply = await self._join(shard, transition)
+        except UndoneError as error:
+            shard = await self._follow(transition.domain, shard, error)
+            loads = shard.loads.count
+            reply = await self._join(shard, transition)
         if isinstance(reply, NoScriptError):
-            await self._load_again(loads)
-            reply = await self._join(transition)
+            await self._load_again(shard, loads)
+            reply = await self._join(shard, transition)
         answer = _answer(reply)
         if answer.outcome is Outcome.APART:
             # Those before it made the call long enough: it is to be made alone.
             return (await self.run_all(transition))[0]
         return answer
 
+    async def run_kept(self, transition: Grouped) -> Answer:
+        """Run a script as `run` does; return once enough replicas have what it wrote.
+
+        Raises TooFewReplicasError where they are too few in time: the script has run then.
+        """
+        shard = self.shards.home(transition.domain)
+        loads = shard.loads.count
+        try:
+            kept = await self._keep(shard, transition, transition.weight)
+        except UndoneError as error:
+            shard = await self._follow(transition.domain, shard, error)
+            loads = shard.loads.count
+            kept = await self._keep(shard, transition, transition.weight)
+        if isinstance(kept.reply, NoScriptError):
+            await self._load_again(shard, loads)
+            kept = await self._keep(shard, transition, transition.weight)
+        answer = _answer(kept.reply)
+        if answer.outcome is Outcome.APART:
+            kept = await self._keep(shard, transition, HEAVIEST)
+            answer = _answer(kept.reply)
+        if answer.outcome is Outcome.OK and not kept.enough:
+            raise TooFewReplicasError
+        return answer
+
     async def run_all(self, *transitions: Transition) -> list[Answer]:
-        """Run several scripts, in order, in one round trip."""
-        self._check_domain(transitions[0].domain)
-        reads = all(transition.reads for transition in transitions)
-        calls = [self._call(transition) for transition in transitions]
-        loads = self._loads.count
-        replies = await self.connection.call_many(calls, retry=reads)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            # A fresh primary knows no scripts. Nothing that depended on the
-            # first one that was missing can have taken effect: run it all again from there.
-            await self._load_again(loads)
-            first = next(i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError))
-            replies[first:] = await self.connection.call_many(calls[first:], retry=reads)
+        """Run several scripts of one domain, in order, in one round trip."""
+        domain = transitions[0].domain
+        shard = self.shards.home(domain)
+        try:
+            replies = await self._call_all(shard, transitions)
+        except UndoneError as error:
+            shard = await self._follow(domain, shard, error)
+            replies = await self._call_all(shard, transitions)
         return [
             _answer(reply[0] if isinstance(reply, list) and isinstance(one, Grouped) else reply)
             for one, reply in zip(transitions, replies, strict=True)
         ]
 
-    async def load(self) -> None:
-        """Give Redis all scripts."""
+    async def _call_all(self, shard: Shard, transitions: Sequence[Transition]) -> list[Any]:
+        reads = all(transition.reads for transition in transitions)
+        calls = [self._call(transition) for transition in transitions]
+        loads = shard.loads.count
+        replies: list[Any] = [*await shard.connection.call_many(calls, retry=reads)]
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # A fresh primary knows no scripts. Nothing that depended on the
+            # first one that was missing can have taken effect: run it all again from there.
+            await self._load_again(shard, loads)
+            first = next(i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError))
+            try:
+                replies[first:] = await shard.connection.call_many(calls[first:], retry=reads)
+            except UndoneError as error:
+                if first:
+                    raise StateUnavailableError(error.text) from error
+                raise
+        return replies
+
+    async def _follow(self, domain: str, left: Shard, error: UndoneError) -> Shard:
+        """Return the shard that a domain has gone to, for a call of which nothing was done."""
+        if await self.shards.follow(domain, left):
+            return self.shards.home(domain)
+        raise error
+
+    async def load(self, shard: Shard) -> None:
+        """Give a shard all scripts."""
         texts = [self.library.text(stub.script()) for stub in TRANSITIONS]
-        for reply in await self.connection.call_many([("SCRIPT", "LOAD", text) for text in texts]):
+        commands = [("SCRIPT", "LOAD", text) for text in texts]
+        for reply in await shard.connection.call_many(commands):
             if isinstance(reply, RedisError):
                 raise _broken(reply)
-        self._loads.count += 1
+        shard.loads.count += 1
 
-    async def _load_again(self, loads: int) -> None:
+    async def _load_again(self, shard: Shard, loads: int) -> None:
         """Load, unless another did since there had been so many loads: thousands may want it."""
-        async with self._loads.lock:
-            if self._loads.count == loads:
-                await self.load()
+        async with shard.loads.lock:
+            if shard.loads.count == loads:
+                await self.load(shard)
 
     @cached_property
     def idle(self) -> int:
@@ -118,11 +162,27 @@ class Broker:
         limits = self.limits
         return f"{limits.messages_per_pipe} {limits.messages_per_feed} {limits.redeliveries}"
 
-    async def _join(self, transition: Grouped) -> Any:
+    def most_feeds(self, domain: str) -> int:
+        """Return how many feeds a domain may have."""
+        configured = self.domains.get(domain)
+        own = configured.feeds_per_domain if configured else None
+        return self.limits.feeds_per_domain if own is None else own
+
+    def most_pipes(self, domain: str) -> int:
+        """Return how many pipes a domain may have."""
+        configured = self.domains.get(domain)
+        own = configured.pipes_per_domain if configured else None
+        return self.limits.pipes_per_domain if own is None else own
+
+    async def _join(self, shard: Shard, transition: Grouped) -> Any:
         head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())
-        return await self.connection.call_grouped(
+        return await shard.connection.call_grouped(
             head, transition.call(), transition.weight, retry=transition.reads
         )
+
+    async def _keep(self, shard: Shard, transition: Grouped, weight: int) -> Kept:
+        head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())
+        return await shard.keeper.call(transition.domain, head, transition.call(), weight)
 
     def nonce(self) -> str:
         """Return what no call of any node was given before; it grows."""
@@ -131,10 +191,6 @@ class Broker:
     def _call(self, transition: Transition) -> tuple[str | bytes | int, ...]:
         digest = self.library.digest(transition.script())
         return ("EVALSHA", digest, *transition.arguments())
-
-    def _check_domain(self, domain: str) -> None:
-        if domain not in self.domains:
-            raise NotFoundError("There is no such domain.")
 
 
 def required(condition: Condition) -> tuple[str, str]:

@@ -7,17 +7,21 @@ that is safe even for a write.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import trio
 from redis.exceptions import ResponseError
 
 from restms_cluster.address import Address
-from restms_cluster.dialer import Dialer
-from restms_cluster.errors import StartError, StateUnavailableError
-from restms_cluster.link import Answer, Argument, Link, LostError, Reply, pack
+from restms_cluster.calls import Beginning, Calls
+from restms_cluster.dialer import Dialer, nothing
+from restms_cluster.errors import RestMSError, StartError, StateUnavailableError
+from restms_cluster.link import Answer, Argument, Link, LostError, Reply, UndoneError
 from restms_cluster.pipeline import Head, Pipeline
+
+Begin: TypeAlias = Callable[[Calls], Awaitable[None]]
 
 OLDEST_REDIS = (7, 0)
 
@@ -26,24 +30,48 @@ _logger = logging.getLogger("restms.connection")
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What the server says it is: `name` is "redis", "valkey" or the like, in small letters."""
+    """What the server says it is: `name` is "redis", "valkey" or the like, in small letters.
+
+    `mode` is "standalone", "cluster" or "sentinel".
+    """
 
     name: str
     version: str
+    mode: str = "standalone"
 
 
-class Connection:
+async def _at_once(_: Calls) -> None:
+    pass
+
+
+class Connection(Calls):
     """A supervised, pipelined connection. Start it with `await nursery.start(connection.run)`."""
 
-    def __init__(self, address: Address, *, timeout: float = 10.0, patience: float = 2.0) -> None:
-        """`timeout` bounds each answer, `patience` the wait for a lost link; both in seconds."""
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout: float = 10.0,
+        patience: float = 2.0,
+        begin: Begin = _at_once,
+        lost: Callable[[], None] = nothing,
+    ) -> None:
+        """`timeout` bounds each answer, `patience` the wait for a lost link; both in seconds.
+
+        `begin` runs on each new link before anybody else's calls do; where it
+        raises a RestMSError, another link is tried. `lost` is called whenever
+        there is no link.
+        """
         self.address = address
         self.generation = 0
         self.round_trips = 0
         self._timeout = timeout
         self._patience = patience
+        self._begin = begin
+        self._lost = lost
         self._pipeline: Pipeline | None = None
         self._attached = trio.Event()
+        self._closed = False
 
     @property
     def connected(self) -> bool:
@@ -52,42 +80,23 @@ class Connection:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, and connect again whenever the link is lost. Raises StartError at first only."""
-        dialer = Dialer(self.address, _logger)
+        dialer = Dialer(self.address, _logger, self._lost)
         link = await dialer.first()
         while True:
             async with link:
                 cause = await self._serve(link, task_status if self.generation == 0 else None)
+            if self.generation == 0:
+                raise StartError(cause.text)
             link = await dialer.again(cause)
 
-    async def call(self, *args: Argument, retry: bool = False) -> Reply:
-        """Run one command and return its reply.
+    def close(self) -> None:
+        """Take no more calls: those that wait for a link, or come, raise UndoneError at once.
 
-        `retry` tells that it may be repeated if the link is lost, which is
-        right for reads. Raises StateUnavailableError when Redis cannot be
-        reached or cannot serve now, ResponseError for any other error reply.
+        Those under way are answered as long as `run` goes on.
         """
-        answer = (await self._request(pack(*args), 1, retry=retry))[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def call_many(
-        self, commands: Sequence[Sequence[Argument]], *, retry: bool = False
-    ) -> list[Reply | ResponseError]:
-        """Run commands in one round trip, in order; return their replies and error replies.
-
-        Raises StateUnavailableError when Redis cannot be reached, or answers
-        any one of them with an error that means that it cannot serve now.
-        """
-        if not commands:
-            return []
-        data = b"".join([pack(*command) for command in commands])
-        replies: list[Reply | ResponseError] = []
-        for answer in await self._request(data, len(commands), retry=retry):
-            if isinstance(answer, StateUnavailableError):
-                raise answer
-            replies.append(answer)
-        return replies
+        self._closed = True
+        self._pipeline = None
+        self._attached.set()
 
     async def call_grouped(
         self, head: Head, call: Sequence[Argument], weight: int, *, retry: bool = False
@@ -126,29 +135,49 @@ class Connection:
         found = {
             name: value.decode("utf-8", "replace")
             for name, value in zip(facts[::2], facts[1::2], strict=False)
-            if name in (b"server", b"version") and isinstance(value, bytes)
+            if name in (b"server", b"version", b"mode") and isinstance(value, bytes)
         }
         name = "redis" if b"server" not in found else found[b"server"].lower()
-        return ServerInfo(name, found.get(b"version", "0"))
+        mode = found.get(b"mode", "standalone")
+        return ServerInfo(name, found.get(b"version", "0"), mode)
 
     async def _serve(
         self, link: Link, task_status: trio.TaskStatus[None] | None
     ) -> StateUnavailableError:
         pipeline = Pipeline(link, self._timeout)
-        cause: StateUnavailableError = LostError()
-        self._pipeline = pipeline
-        self.generation += 1
-        self._attached.set()
-        self._attached = trio.Event()
-        if task_status is not None:
-            task_status.started()
+        causes: list[StateUnavailableError] = []
         try:
-            cause = await pipeline.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, pipeline, causes, nursery.cancel_scope)
+                try:
+                    await self._begin(Beginning(pipeline))
+                except RestMSError as error:
+                    causes.append(StateUnavailableError(error.text))
+                    nursery.cancel_scope.cancel()
+                else:
+                    self._attach(pipeline)
+                    if task_status is not None:
+                        task_status.started()
         finally:
             # First detach, then fail: a call that is repeated must find the next link.
             self._pipeline = None
-            pipeline.fail(cause)
-        return cause
+            pipeline.fail(causes[0] if causes else LostError())
+        return causes[0]
+
+    async def _carry(
+        self,
+        pipeline: Pipeline,
+        causes: list[StateUnavailableError],
+        serving: trio.CancelScope,
+    ) -> None:
+        causes.append(await pipeline.run())
+        serving.cancel()
+
+    def _attach(self, pipeline: Pipeline) -> None:
+        self._pipeline = None if self._closed else pipeline
+        self.generation += 1
+        self._attached.set()
+        self._attached = trio.Event()
 
     async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:
         pipeline = self._pipeline or await self._wait_attached()
@@ -164,10 +193,11 @@ class Connection:
 
     async def _wait_attached(self) -> Pipeline:
         with trio.move_on_after(self._patience):
-            while self._pipeline is None:
+            while self._pipeline is None and not self._closed:
                 await self._attached.wait()
-            return self._pipeline
-        raise StateUnavailableError("Redis is out of reach.")
+            if self._pipeline is not None:
+                return self._pipeline
+        raise UndoneError("Redis is out of reach.")
 
 
 async def check_server(connection: Connection) -> ServerInfo:

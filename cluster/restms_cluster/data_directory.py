@@ -4,6 +4,7 @@
     server.lock     held by the node and, inherited, by the server
     socket          the path of the server's socket
     redis.log       what the server has to say
+    rested          there from the server's end, if that was in order, to its next start
     appendonlydir/  its data
 
 A node that is killed leaves its server behind. The next one cannot tell that
@@ -16,7 +17,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -41,6 +42,7 @@ class DataDirectory:
         self.log = path / "redis.log"
         self.server_lock = server_lock
         self._record = path / "socket"
+        self._rested = path / "rested"
 
     @classmethod
     @contextmanager
@@ -60,8 +62,10 @@ class DataDirectory:
                 raise StartError(f"The data directory {path} is in use by another restms.")
             yield cls(path, shared.fileno())
 
-    async def end_orphan(self) -> None:
+    async def end_orphan(self, rest: Callable[[Path], Awaitable[None]]) -> None:
         """Lock out servers of earlier nodes; one that still runs is told to save and end.
+
+        `rest` is done before, with the path of its socket.
 
         Raises StartError if it does not, in ORPHAN_SECONDS.
         """
@@ -69,6 +73,7 @@ class DataDirectory:
             return
         _log.warning("a node that was killed left its server behind; it is told to end")
         with trio.move_on_after(ORPHAN_SECONDS):
+            await rest(self._recorded())
             while not _try_lock(self.server_lock):
                 # Asked again and again: it may not listen yet.
                 await ask(self._recorded(), b"SHUTDOWN")
@@ -95,6 +100,33 @@ class DataDirectory:
             if _too_long(socket):
                 raise StartError(f"The path of the socket {socket} is too long; choose a shorter.")
             yield socket
+
+    def rest(self) -> str:
+        """Leave word that the server ends in order; return what tells this word from any other.
+
+        A copy of the directory (a backup) has another file in its place. Raises OSError.
+        """
+        with self._rested.open("xb") as file:
+            os.fsync(file.fileno())
+        return self._word()
+
+    def rested(self) -> str:
+        """Return what tells the word that was left; nothing where there is none. It is gone then.
+
+        Raises StartError where it cannot be taken away.
+        """
+        try:
+            word = self._word()
+            self._rested.unlink()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return word
+
+    def _word(self) -> str:
+        found = self._rested.stat()
+        return f"{found.st_ino}-{found.st_ctime_ns}"
 
     def open_log(self) -> IO[bytes]:
         """Open the server's log for writing at its end. Raises StartError."""

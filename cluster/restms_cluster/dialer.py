@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 
 import trio
 
@@ -13,12 +14,20 @@ PAUSE_FIRST = 0.05
 PAUSE_LONGEST = 1.0
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Dialer:
     """Opens one link after another to the same address, with growing, uneven pauses."""
 
-    def __init__(self, address: Address, logger: logging.Logger) -> None:
+    def __init__(
+        self, address: Address, logger: logging.Logger, lost: Callable[[], None] = nothing
+    ) -> None:
+        """`lost` is called whenever there is no link, for the server may have been replaced."""
         self._address = address
         self._logger = logger
+        self._lost = lost
         self._opened = 0.0
         self._pause = PAUSE_FIRST
 
@@ -38,6 +47,7 @@ class Dialer:
         if trio.current_time() - self._opened > PAUSE_LONGEST:
             self._pause = PAUSE_FIRST
         while True:
+            self._lost()
             # Uneven, so that the nodes of a cluster do not all come back in the same moment.
             await trio.sleep(self._pause * random.uniform(0.5, 1))
             self._pause = min(PAUSE_LONGEST, self._pause * 2)

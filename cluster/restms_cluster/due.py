@@ -43,7 +43,7 @@ async def do(broker: Broker, domain: str) -> tuple[int, float]:
 async def run(broker: Broker, domain: str) -> None:
     """Do what is due in one domain, for ever."""
     while True:
-        async with broker.notifications.watch(due_key(domain)) as watch:
+        async with broker.shards.watch(due_key(domain)) as watch:
             try:
                 await _until_out_of_reach(broker, domain, watch.wakeup)
             except RestMSError as error:

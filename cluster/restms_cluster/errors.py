@@ -96,10 +96,19 @@ class UnsupportedCodingError(RestMSError):
 
 
 class TooManyRequestsError(RestMSError):
-    """A client asks more often than it may; `retry_after` says when it may again."""
+    """A client asks more often than it may; `retry_after` says when it may again.
+
+    `fields` are the headers that tell of the limit.
+    """
 
     status = 429
     word = "too_many_requests"
+
+    def __init__(
+        self, text: str, *, retry_after: int = 1, fields: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(text, retry_after=retry_after)
+        self.fields = fields
 
 
 class UnsupportedTypeError(RestMSError):

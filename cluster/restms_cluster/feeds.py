@@ -44,7 +44,7 @@ async def create(
     """
     private = FeedName.private(Token.new(Kind.FEED, domain, tag))
     feed = FeedName(domain, name) if name else private
-    most = broker.limits.feeds_per_domain
+    most = broker.most_feeds(domain)
     letters = _letters(feed, dead_letter)
     answer = await broker.run(
         FeedCreate(domain, feed.key, kind, title, license, letters, dedup, most, tag)

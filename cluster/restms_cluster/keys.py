@@ -66,6 +66,8 @@ KEYS = (
     Key(":idle", "zset", "while there are pipes"),
     Key(":trash", "set", "until the sweep has freed what it names"),
     Key(":lease", "string", "expires"),
+    Key(":written", "string", "expires"),
+    Key(":rate:<bucket>", "string", "expires"),
     Key(":hints", "string", "expires"),
     Key(":probe:<node>:messages", "stream", "expires"),
 )
@@ -77,6 +79,11 @@ def domain_key(domain: str) -> str:
     return f"{PREFIX}{{{domain}}}"
 
 
+def domain_of(key: str) -> str:
+    """Return the domain of one of its keys."""
+    return key[len(PREFIX) + 1 : key.index("}")]
+
+
 def feed_key(feed: FeedName) -> str:
     """Return the key of a feed, and so the name of its hints."""
     return f"{domain_key(feed.domain)}:feed:{feed.key}"
@@ -85,6 +92,11 @@ def feed_key(feed: FeedName) -> str:
 def join_key(join: Token) -> str:
     """Return the key of a join, and so the name of its hints."""
     return f"{domain_key(join.domain)}:join:{join.secret}"
+
+
+def written_key(domain: str) -> str:
+    """Return the key of what is written only to wait for replicas to have it."""
+    return f"{domain_key(domain)}:written"
 
 
 def due_key(domain: str) -> str:

@@ -6,7 +6,7 @@ comes out as LostError.
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -42,10 +42,12 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Seconds and probes after which the system gives an idle dead peer up."""
 
 _NOT_NOW = {
+    "ASK": "Redis is moving its data.",
     "BUSY": "Redis is busy with a script.",
     "CLUSTERDOWN": "The Redis cluster is down.",
     "LOADING": "Redis is still loading its data.",
     "MASTERDOWN": "Redis has lost its primary.",
+    "MOVED": "Another server of the Redis Cluster has the data.",
     "MISCONF": "Redis cannot write to its disk.",
     "NOAUTH": "Redis asks for a password.",
     "NOREPLICAS": "Redis has too few replicas to accept a write.",
@@ -65,8 +67,16 @@ class LostError(StateUnavailableError):
         super().__init__(text)
 
 
-class DemotedError(StateUnavailableError):
+class UndoneError(StateUnavailableError):
+    """Nothing of the call was done, so that even a write may be repeated elsewhere."""
+
+
+class DemotedError(UndoneError):
     """The server at the other end cannot be written to: another one is the primary now."""
+
+
+class MovedError(UndoneError):
+    """The slot of the call's keys is another server's of the Redis Cluster."""
 
 
 def pack(*args: Argument) -> bytes:
@@ -91,6 +101,8 @@ def error_reply(text: str) -> ResponseError | StateUnavailableError:
     word = text.partition(" ")[0]
     if word in _OTHER_SERVER:
         return DemotedError(_NOT_NOW[word])
+    if word == "MOVED":
+        return MovedError(_NOT_NOW[word])
     if word in _NOT_NOW:
         return StateUnavailableError(_NOT_NOW[word])
     error = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]
@@ -108,7 +120,7 @@ class Link:
 
     @classmethod
     async def open(cls, address: Address, *, timeout: float = CONNECT_SECONDS) -> Self:
-        """Connect, log in and choose the database.
+        """Connect, log in and choose the database; see that it is a primary if it is to be one.
 
         Raises StateUnavailableError, whose text names the address and the
         reason, when that fails or takes longer than `timeout` seconds.
@@ -154,6 +166,21 @@ class Link:
                 raise LostError("Redis sent what is not its protocol.") from error
         return replies
 
+    async def call_many(
+        self, commands: Sequence[Sequence[Argument]]
+    ) -> list[Reply | ResponseError]:
+        """Run commands while nobody else uses the link, as a connection does."""
+        await self.send(b"".join([pack(*command) for command in commands]))
+        answers: list[Answer] = []
+        while len(answers) < len(commands):
+            answers += await self.receive()
+        replies: list[Reply | ResponseError] = []
+        for answer in answers:
+            if isinstance(answer, StateUnavailableError):
+                raise answer
+            replies.append(answer)
+        return replies
+
     def post(self, data: bytes | Late) -> None:
         """Leave packed commands to `write_posted`, which sends all that has gathered."""
         self._posted.append(data)
@@ -184,6 +211,9 @@ class Link:
             commands.append(pack("AUTH", address.password))
         if address.db:
             commands.append(pack("SELECT", address.db))
+        if address.primary:
+            # Not ROLE, which is among the "dangerous" commands that many access lists leave out.
+            commands.append(pack("HELLO"))
         commands.append(pack("CLIENT", "SETNAME", CLIENT_NAME))
         await self.send(b"".join(commands))
         replies: list[Answer] = []
@@ -192,6 +222,8 @@ class Link:
             for reply in replies[: len(commands) - 1]:
                 if isinstance(reply, Exception):
                     raise reply
+        if address.primary and not _is_primary(replies[-2]):
+            raise DemotedError("it is a replica")
         named = replies[-1]
         # The name is a courtesy to the operator: a user who may not set it is let in all the same.
         if isinstance(named, Exception) and not _is_refusal(named):
@@ -257,6 +289,11 @@ async def _connect_tcp(address: Address) -> trio.SocketStream:
         if hasattr(socket, name):
             stream.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     return stream
+
+
+def _is_primary(hello: Answer) -> bool:
+    facts = hello if isinstance(hello, list) else []
+    return (b"role", b"master") in zip(facts[::2], facts[1::2], strict=False)
 
 
 def _is_refusal(error: Exception) -> bool:

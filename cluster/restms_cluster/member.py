@@ -2,22 +2,29 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, sweep
+from restms_cluster import domains, due, epochs, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
+from restms_cluster.calls import Calls
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import BrokenStateError, RestMSError, StartError
-from restms_cluster.keys import probe_key
+from restms_cluster.keeper import Keeper
+from restms_cluster.levels import Disk, Durability, Level
+from restms_cluster.locators import make_locator
 from restms_cluster.model import ConfiguredDomain, Limits
-from restms_cluster.names import DEFAULT
-from restms_cluster.notifications import Mode, Notifications
+from restms_cluster.notifications import Mode
 from restms_cluster.profiles import Profile, load_profiles
 from restms_cluster.scripts import Library
+from restms_cluster.shard import Shard
+from restms_cluster.shards import Shards
+from restms_cluster.topology import Seeds, Topology
 from restms_cluster.transitions import HintsRequest
 
 CHECK_SECONDS = 10
@@ -27,49 +34,57 @@ _log = logging.getLogger("restms.member")
 
 
 async def run(
-    address: Address,
+    topology: Topology,
     configured: Sequence[ConfiguredDomain],
     limits: Limits,
     *,
     sweep_seconds: float,
     timeout_seconds: float,
+    durability: Durability | None = None,
     profiles: tuple[Profile, ...] | None = None,
     task_status: trio.TaskStatus[Broker] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Join the cluster at this address, report the broker, and do the chores until cancelled.
+    """Join the cluster that these servers hold, report the broker, and do the chores for ever.
 
     `profiles` are those that this node speaks, as its domains announce them;
-    without them, those that come with the server.
+    without them, those that come with the server. `durability` is what is
+    promised to publishers.
 
     Raises StartError where Redis cannot be reached or used, or the configured
     domains contradict what is there.
     """
     profiles = load_profiles() if profiles is None else profiles
     node = secrets.token_hex(8)
-    connection = Connection(address, timeout=timeout_seconds)
-    notifications = Notifications(address, probe_key=probe_key(DEFAULT, node))
+
+    durability = durability or Durability()
+    if durability.wants(Level.REPLICAS) and durability.replica_seconds >= timeout_seconds:
+        raise StartError("Replicas must have less time than Redis has to answer.")
+    library = Library((profile.lua for profile in profiles), guarded=isinstance(topology, Seeds))
+
+    def make(address: Address, living: Collection[str], lost: Callable[[], None]) -> Shard:
+        disk = Disk()
+
+        async def enter(calls: Calls, names: Collection[str]) -> None:
+            await epochs.enter(calls, names, library)
+            if durability.wants(Level.DISK):
+                await disk.look(calls)
+
+        keeper = Keeper(replicas=durability.replicas, seconds=durability.replica_seconds)
+        return Shard(address, living, node, timeout_seconds, enter, lost, disk=disk, keeper=keeper)
+
     broker = Broker(
-        connection=connection,
-        notifications=notifications,
-        library=Library(profile.lua for profile in profiles),
+        shards=Shards(make_locator(topology, [domain.name for domain in configured]), make),
+        library=library,
         profiles=profiles,
         domains={domain.name: domain for domain in configured},
         limits=limits,
         node=node,
+        durability=durability,
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(connection.run)
-        await check_server(connection)
-        await nursery.start(notifications.run)
-        try:
-            await _warn_of_loss(connection)
-            await broker.load()
+        await nursery.start(broker.shards.run, partial(_prepare, broker), partial(_arrived, broker))
+        with _told_at_start():
             await establish(broker)
-        except BrokenStateError as error:
-            raise StartError(f"{error.text} It says: {error.__cause__}") from error
-        except RestMSError as error:
-            raise StartError(error.text) from error
-        nursery.start_soon(_reestablish, broker)
         nursery.start_soon(_check, broker)
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
@@ -77,12 +92,52 @@ async def run(
         task_status.started(broker)
 
 
+@contextmanager
+def _told_at_start() -> Iterator[None]:
+    """Turn what Redis refuses into the reason why the node cannot start."""
+    try:
+        yield
+    except BrokenStateError as error:
+        raise StartError(f"{error.text} It says: {error.__cause__}") from error
+    except RestMSError as error:
+        raise StartError(error.text) from error
+
+
+async def _prepare(broker: Broker, shard: Shard) -> None:
+    """Get a shard ready for its first domain. Raises StartError where it cannot be used."""
+    info = await check_server(shard.connection)
+    if info.mode != ("cluster" if broker.library.guarded else "standalone"):
+        raise StartError(
+            f"The server at {shard.address} is in the mode {info.mode}: one of a Redis Cluster "
+            "is named by redis+cluster://, a Sentinel by redis+sentinel://, others by redis://."
+        )
+    if broker.durability.wants(Level.DISK):
+        shard.disk.check_start()
+    with _told_at_start():
+        await _warn_of_loss(shard.connection)
+        await broker.load(shard)
+    shard.start_soon(partial(_reestablish, broker))
+
+
+async def _arrived(broker: Broker, shard: Shard, names: Sequence[str]) -> None:
+    """Put what domains need in place where they have come to."""
+    _log.info("now on %s: the domains %s", shard.address, ", ".join(names))
+    await _try_to_establish(broker, shard)
+    # Who read in vain meanwhile reads again.
+    shard.notifications.wake_all()
+
+
 async def establish(broker: Broker) -> None:
     """Find out how hints travel, and make the configured domains."""
-    await broker.notifications.establish(broker.connection)
-    await _request_hints(broker)
-    for domain in broker.domains.values():
-        await domains.configure(broker, domain)
+    for shard in broker.shards:
+        await _establish(broker, shard)
+
+
+async def _establish(broker: Broker, shard: Shard) -> None:
+    await shard.notifications.establish(shard.connection)
+    await _request_hints(broker, shard)
+    for name in sorted(shard.domains):
+        await domains.configure(broker, broker.domains[name])
 
 
 async def _warn_of_loss(connection: Connection) -> None:
@@ -100,42 +155,57 @@ async def _warn_of_loss(connection: Connection) -> None:
 
 
 async def ready(broker: Broker) -> bool:
-    """Tell whether Redis answers and a hint makes its way back to this node."""
-    return await broker.notifications.round_trip(broker.connection)
+    """Tell whether every shard answers and a hint makes its way from there back to this node."""
+    arrived: list[bool] = []
+
+    async def test(shard: Shard) -> None:
+        try:
+            arrived.append(await shard.notifications.round_trip(shard.connection))
+        except RestMSError:
+            arrived.append(False)
+
+    async with trio.open_nursery() as nursery:
+        for shard in broker.shards:
+            nursery.start_soon(test, shard)
+    return all(arrived)
 
 
-async def _reestablish(broker: Broker) -> None:
+async def _reestablish(broker: Broker, shard: Shard) -> None:
     """Establish anew after each reconnect: it may be a restarted, empty, or other server."""
     while True:
-        generation = broker.connection.generation
-        await broker.connection.wait_generation(generation)
-        await _try_to_establish(broker)
+        generation = shard.connection.generation
+        await shard.connection.wait_generation(generation)
+        await _try_to_establish(broker, shard)
         # Who read in vain while the link was down reads again.
-        broker.notifications.wake_all()
+        shard.notifications.wake_all()
 
 
 async def _check(broker: Broker) -> None:
     """Notice when hints stop coming (somebody reconfigured Redis), and keep the other way open."""
     while True:
         await trio.sleep(CHECK_SECONDS)
-        try:
-            await _request_hints(broker)
-            arrived = await ready(broker)
-        except RestMSError as error:
-            _log.warning("hints could not be checked: %s", error.text)
-            continue
-        if not arrived:
-            await _try_to_establish(broker)
+        for shard in broker.shards:
+            try:
+                # A primary may have been a replica for a while, and our link have outlived that.
+                if await epochs.enter(shard.connection, sorted(shard.domains), broker.library):
+                    shard.notifications.wake_all()
+                await _request_hints(broker, shard)
+                arrived = await shard.notifications.round_trip(shard.connection)
+            except RestMSError as error:
+                _log.warning("hints of %s could not be checked: %s", shard.address, error.text)
+                continue
+            if not arrived:
+                await _try_to_establish(broker, shard)
 
 
-async def _request_hints(broker: Broker) -> None:
-    if broker.notifications.mode is Mode.PUBLISHED:
-        for domain in broker.domains:
+async def _request_hints(broker: Broker, shard: Shard) -> None:
+    if shard.notifications.mode is Mode.PUBLISHED:
+        for domain in sorted(shard.domains):
             await broker.run(HintsRequest(domain, HINTS_SECONDS * MILLISECONDS))
 
 
-async def _try_to_establish(broker: Broker) -> None:
+async def _try_to_establish(broker: Broker, shard: Shard) -> None:
     try:
-        await establish(broker)
+        await _establish(broker, shard)
     except (RestMSError, StartError) as error:
         _log.warning("the cluster could not be joined anew yet: %s", error)

@@ -18,6 +18,7 @@ from restms_cluster.errors import (
     TooLargeError,
     UnavailableError,
 )
+from restms_cluster.levels import Level
 from restms_cluster.model import (
     ALWAYS,
     Condition,
@@ -62,11 +63,15 @@ async def publish(
     answer. Raises NotFoundError without the feed or a staged content;
     ForbiddenError for a content staged on another feed; FullError where all the
     pipes that want a message, or the feed that queues it, are full;
-    UnavailableError while too many large fan-outs are under way; TooLargeError
-    for more deliveries than a request may have, or messages that too many joins
-    begin like; BadRequestError for an address of too many words; KeyReusedError for a key of
-    another request. Nothing is routed then.
+    UnavailableError while too many large fan-outs are under way, or the feed's level
+    cannot be kept; TooLargeError for more deliveries than a request may have, or
+    messages that too many joins begin like; BadRequestError for an address of too many
+    words; KeyReusedError for a key of another request. Nothing is routed then. Raises
+    TooFewReplicasError where all is routed, but too few replicas have it as yet.
     """
+    level = broker.durability.of(feed)
+    if Level.DISK in level:
+        broker.shards.home(feed.domain).disk.check()
     steps: list[ContentStage] = []
     rows = _rows(broker, feed, drafts, steps)
     deliveries = broker.limits.deliveries_per_request
@@ -80,7 +85,11 @@ async def publish(
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),
     )
-    if steps:
+    if Level.REPLICAS in level:
+        if steps:  # written before, so what holds of the messages holds of these
+            await broker.run_all(*steps)
+        answer = await broker.run_kept(publishing)
+    elif steps:
         answer = (await broker.run_all(*steps, publishing))[-1]
     else:
         answer = await broker.run(publishing)
@@ -95,7 +104,7 @@ async def publish(
     routed: list[Routed] = []
     for messages, count, full in zip(told[::3], told[1::3], told[2::3], strict=True):
         routed += [Routed(count, full)] * messages
-    return Receipt(counted == 1, tuple(routed))
+    return Receipt(counted == 1, tuple(routed), level)
 
 
 async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:

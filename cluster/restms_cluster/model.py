@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from restms_cluster.levels import Level
 from restms_cluster.names import FeedName, Token
 from restms_cluster.terms import PLAIN, Terms
 
@@ -215,10 +216,14 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request's messages; `counted` where the profile says it to publishers."""
+    """What became of a request's messages; `counted` where the profile says it to publishers.
+
+    `level` is what they have survived so far.
+    """
 
     counted: bool
     routed: tuple[Routed, ...]
+    level: Level = Level.NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +285,15 @@ class ConfiguredFeed:
     license: str = ""
     dead_letter: str = ""
     dedup: str = ""
+    durability: Level = Level.NODE
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredDomain:
-    """A domain and its feeds, as the configuration makes them."""
+    """A domain and its feeds, as the configuration makes them; its limits, if it has its own."""
 
     name: str
     title: str = ""
     feeds: tuple[ConfiguredFeed, ...] = field(default_factory=tuple)
+    feeds_per_domain: int | None = None
+    pipes_per_domain: int | None = None

@@ -12,6 +12,7 @@ is named as the resource's key. A self-test finds out which mode works.
 """
 
 import logging
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from redis.exceptions import ResponseError
 
 from restms_cluster.address import Address
 from restms_cluster.connection import Connection
+from restms_cluster.dialer import nothing
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.subscriber import Subscriber, Topic
 
@@ -74,7 +76,7 @@ class Watch:
             try:
                 await self._subscriber.settle(self.topic, CONFIRM_SECONDS)
             except BaseException:
-                self._subscriber.leave(self.topic)
+                self.topic.subscriber.leave(self.topic)
                 raise
         return self
 
@@ -85,7 +87,7 @@ class Watch:
         at: TracebackType | None,
     ) -> None:
         """Lose interest."""
-        self._subscriber.leave(self.topic)
+        self.topic.subscriber.leave(self.topic)
 
     async def wakeup(self, seconds: float) -> bool:
         """Wait for a hint that came since entering or the last call; tell whether one did.
@@ -104,12 +106,22 @@ class Watch:
 class Notifications:
     """The hints of one Redis database. Start it with `await nursery.start(notifications.run)`."""
 
-    def __init__(self, address: Address, probe_key: str, *, linger: float = 10.0) -> None:
-        """`probe_key` is a stream of our own to test with; `linger` is in seconds."""
+    def __init__(
+        self,
+        address: Address,
+        probe_key: str,
+        *,
+        linger: float = 10.0,
+        lost: Callable[[], None] = nothing,
+    ) -> None:
+        """`probe_key` is a stream of our own to test with; `linger` is in seconds.
+
+        `lost` is called whenever there is no link.
+        """
         self.probe_key = probe_key
         self._address = address
         self._mode = Mode.KEYSPACE
-        self._subscriber = Subscriber(address, linger)
+        self._subscriber = Subscriber(address, linger, lost)
 
     @property
     def mode(self) -> Mode:
@@ -132,6 +144,17 @@ class Notifications:
     def wake_all(self) -> None:
         """Give every watcher a hint."""
         self._subscriber.wake_all()
+
+    def release(self, is_one: Callable[[str], bool]) -> list[Topic]:
+        """Give away what is watched of such keys, for `adopt` of others' notifications."""
+        return self._subscriber.release(is_one)
+
+    def adopt(self, topics: Iterable[Topic]) -> None:
+        """Listen for what was given away elsewhere. Who watches it gets a hint once that is done.
+
+        None of these keys may be watched here yet.
+        """
+        self._subscriber.adopt(topics, lambda key: self._channel(key, self._mode))
 
     async def round_trip(self, connection: Connection, timeout: float = PROBE_SECONDS) -> bool:
         """Change the probe stream; tell whether its hint arrives within `timeout` seconds.

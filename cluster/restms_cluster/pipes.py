@@ -23,7 +23,7 @@ async def create(broker: Broker, domain: str, kind: str, title: str = "", *, tag
     Raises BadRequestError for an unknown type, ForbiddenError where the
     domain has all the pipes it may.
     """
-    most = broker.limits.pipes_per_domain
+    most = broker.most_pipes(domain)
     token = Token.new(Kind.PIPE, domain, tag)
     join = Token.new(Kind.JOIN, domain, tag)
     answer = await broker.run(

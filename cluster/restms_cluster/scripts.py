@@ -200,8 +200,12 @@ def check(stub: type[Transition]) -> None:
 class Library:
     """The scripts as a node runs them, with the Lua of the profiles it speaks."""
 
-    def __init__(self, profiles: Iterable[str]) -> None:
-        """`profiles` is the Lua text of each profile."""
+    def __init__(self, profiles: Iterable[str], *, guarded: bool = False) -> None:
+        """`profiles` is the Lua text of each profile.
+
+        `guarded`: the scripts do nothing while their slot is being moved key
+        by key, which is only known in a Redis Cluster.
+        """
         functions = (f"function()\n{profile}\nend," for profile in profiles)
         parts = (
             HEADING,
@@ -212,13 +216,16 @@ class Library:
             source("lib_profiles"),
         )
         self._profiles = "\n".join(parts)
+        self.guarded = guarded
+        self._guard = source("lib_guard") if guarded else ""
         self._texts: dict[str, str] = {}
         self._digests: dict[str, str] = {}
 
     def text(self, name: str) -> str:
         """Return a whole script, its includes put in."""
         if name not in self._texts:
-            self._texts[name] = self._included(source(name))
+            shebang, _, text = source(name).partition("\n")
+            self._texts[name] = f"{shebang}\n{self._guard}{self._included(text)}"
         return self._texts[name]
 
     def digest(self, name: str) -> str:

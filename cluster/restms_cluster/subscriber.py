@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import trio
 
 from restms_cluster.address import Address
-from restms_cluster.dialer import Dialer
+from restms_cluster.dialer import Dialer, nothing
 from restms_cluster.errors import StateUnavailableError
 from restms_cluster.link import Answer, Link, LostError, pack, until_lost
 
@@ -41,8 +41,8 @@ class Topic:
     """A channel that somebody watches, or did a moment ago.
 
     `hints` counts all reasons to read again, `added` those among them that
-    were the message "xadd". `key` is None for a channel that stays what it is
-    when the mode changes.
+    were the message "xadd". `key` is None for a channel that stays what and
+    where it is. `subscriber` is who listens to it now.
     """
 
     __slots__ = (
@@ -51,14 +51,16 @@ class Topic:
         "channel",
         "hints",
         "key",
+        "subscriber",
         "subscription",
         "unwanted",
         "watchers",
     )
 
-    def __init__(self, channel: bytes, key: str | None) -> None:
+    def __init__(self, channel: bytes, key: str | None, subscriber: "Subscriber") -> None:
         self.channel = channel
         self.key = key
+        self.subscriber = subscriber
         self.watchers = 0
         self.unwanted = 0
         self.hints = 0
@@ -76,11 +78,15 @@ class Topic:
 class Subscriber:
     """A supervised link with one subscription to each channel, however many watch it."""
 
-    def __init__(self, address: Address, linger: float) -> None:
-        """`linger` is for how many seconds a channel is kept when nobody watches it any more."""
+    def __init__(self, address: Address, linger: float, lost: Callable[[], None] = nothing) -> None:
+        """`linger` is for how many seconds a channel is kept when nobody watches it any more.
+
+        `lost` is called whenever there is no link.
+        """
         self.address = address
         self.generation = 0
         self._linger = linger
+        self._lost = lost
         self._topics: dict[bytes, Topic] = {}
         self._idle: dict[bytes, float] = {}  # the channels nobody watches, oldest first
         self._link: Link | None = None
@@ -91,7 +97,7 @@ class Subscriber:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, and again whenever the link is lost. Raises StartError at first only."""
-        dialer = Dialer(self.address, _logger)
+        dialer = Dialer(self.address, _logger, self._lost)
         link = await dialer.first()
         while True:
             async with link:
@@ -115,7 +121,7 @@ class Subscriber:
         """Count a watcher in; subscribe to the channel if it is the first."""
         topic = self._topics.get(channel)
         if topic is None:
-            topic = self._topics[channel] = Topic(channel, key)
+            topic = self._topics[channel] = Topic(channel, key, self)
             self._subscribe(topic, wakes=False)
         topic.watchers += 1
         topic.unwanted = 0
@@ -160,6 +166,26 @@ class Subscriber:
                 topic.channel = channel
                 self._topics[channel] = topic
                 self._subscribe(topic, wakes=True)
+
+    def release(self, is_one: Callable[[str], bool]) -> list[Topic]:
+        """Give away the topics of those keys that somebody watches, for `adopt` of another."""
+        for channel in list(self._idle):
+            key = self._topics[channel].key
+            if key is not None and is_one(key):
+                self._drop(channel)
+        topics = self._topics.values()
+        released = [topic for topic in topics if topic.key is not None and is_one(topic.key)]
+        for topic in released:
+            self._unsubscribe(topic)
+        return released
+
+    def adopt(self, topics: Iterable[Topic], channel_of: Callable[[str], bytes]) -> None:
+        """Listen for what another subscriber gave away; none of it may be watched here yet."""
+        for topic in topics:
+            topic.subscriber = self
+            topic.channel = channel_of(topic.key or "")
+            self._topics[topic.channel] = topic
+            self._subscribe(topic, wakes=True)
 
     async def _serve(
         self, link: Link, task_status: trio.TaskStatus[None] | None

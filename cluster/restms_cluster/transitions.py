@@ -20,6 +20,12 @@ class DomainConfigure(Transition):
 
 
 @dataclass(frozen=True, slots=True)
+class DomainEnter(Transition):
+    run: str
+    rested: str
+
+
+@dataclass(frozen=True, slots=True)
 class DomainRead(Transition):
     reads: ClassVar[bool] = True
 
@@ -305,6 +311,22 @@ class PartDelete(Transition):
     versions: str
     unmodified: str
     idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateTake(Grouped):
+    shared: ClassVar[tuple[str, ...]] = ("time",)
+
+    time: str
+    bucket: str
+    quota: int
+    window: int
+    cost: int
+
+    @property
+    def weight(self) -> int:
+        """About as much as a message."""
+        return 1
 
 
 TRANSITIONS: tuple[type[Transition], ...] = tuple(

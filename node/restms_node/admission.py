@@ -1,11 +1,48 @@
 """Letting a request in, before its body is read: the same for both fronts."""
 
+from restms_cluster.errors import RestMSError, UnauthorizedError
 from restms_cluster.names import FeedName, Token
 from restms_node.audit import Audit
 from restms_node.exchange import Request
 from restms_node.node import Node
+from restms_node.principals import Principal
 from restms_node.refusals import request_id
 from restms_node.uris import Target, Uris
+
+
+async def known(node: Node, request: Request) -> Request:
+    """Return a request with who makes it, and counted to what he may do.
+
+    Raises UnauthorizedError for wrong credentials, TooManyRequestsError.
+    """
+    access, limiter = node.access, node.limiter
+    principal = access.known(request.headers, request.peer)
+    if principal is None:
+        principal = await _checked(node, request)
+    request = request.having(principal=principal)
+    if limiter is None or not limiter.on:
+        return request
+    return request.having(fields=await limiter.take_request(request))
+
+
+async def _checked(node: Node, request: Request) -> Principal:
+    # Counted first and taken back, or many guesses at a time would pass together.
+    if node.limiter is not None:
+        await node.limiter.begin_login(request)
+    try:
+        principal = await node.access.principal(request.headers, request.peer)
+    except UnauthorizedError:
+        raise
+    except RestMSError:
+        await _forget_login(node, request)
+        raise
+    await _forget_login(node, request)
+    return principal
+
+
+async def _forget_login(node: Node, request: Request) -> None:
+    if node.limiter is not None:
+        await node.limiter.end_login(request)
 
 
 def admitted(node: Node, request: Request, target: Target) -> Request:

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping
 
-from restms_cluster.address import Address
 from restms_cluster.profiles import load_profiles
+from restms_cluster.topology import parse_topology
 from restms_node import audit
 from restms_node.authenticators import make_access
 from restms_node.config import load
@@ -18,7 +18,7 @@ def run(flags: Mapping[str, str]) -> int:
     settings = load(flags, os.environ)
     load_profiles(settings.extra_profiles)
     if settings.redis:
-        Address.parse(settings.redis)
+        parse_topology(settings.redis)
     place_of(settings)
     make_access(settings)
     if settings.audit_log is not None:

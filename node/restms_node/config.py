@@ -16,11 +16,15 @@ from typing import Any, TypeVar
 import platformdirs
 
 from restms_cluster.errors import StartError
+from restms_cluster.levels import LEVELS, Durability, Level
 from restms_cluster.model import ConfiguredDomain, Limits
+from restms_cluster.names import FeedName
+from restms_cluster.rates import Rate
 from restms_node import config_file, values
 from restms_node.config_file import ConfigFile
 from restms_node.configured import DOMAIN, read_domains
 from restms_node.configured_access import AUTHENTICATOR, Authenticators, read_authenticators
+from restms_node.configured_rates import RATE, Allowance, read_rates
 from restms_node.rules import RULE, Rule, read_rules
 from restms_node.tables import FaultError
 from restms_node.values import Kind, Network, host_and_port
@@ -30,7 +34,7 @@ T = TypeVar("T")
 PREFIX = "RESTMS_"
 CONFIG = "config"
 
-TABLES = (DOMAIN, AUTHENTICATOR, RULE)
+TABLES = (DOMAIN, AUTHENTICATOR, RULE, RATE)
 """The keys of the file that are no options."""
 
 LIMITS_HELP = {
@@ -84,7 +88,8 @@ class Settings:
         repr=False,
         metadata={
             "kind": values.URL,
-            "help": "URL of the Redis that all nodes share (redis://, rediss:// or unix://); "
+            "help": "URL of the Redis that all nodes share (redis://, rediss://, unix://, "
+            "redis+sentinel:// or redis+cluster://); "
             "without it, a private server is started (set a password in the environment or the "
             "file: flags can be seen by every user of the machine)",
         },
@@ -97,7 +102,7 @@ class Settings:
         values.BASE_URL, "", "public URL of this server, if it is not what the request's Host says"
     )
     trusted_proxies: tuple[Network, ...] = _option(
-        values.NETWORKS, (), "proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed"
+        values.NETWORKS, (), "proxies whose X-Forwarded-Proto, -Host and -For are believed"
     )
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
@@ -113,6 +118,31 @@ class Settings:
     )
     max_waits: int = _option(
         values.whole(), 10_000, "most requests that may wait at a time, streams among them"
+    )
+    max_waits_each: int = _option(
+        values.whole(), 10_000, "most of these of one principal, or of one address"
+    )
+    request_rate: Rate | None = field(
+        default=None,
+        metadata={
+            "kind": values.RATE,
+            "help": "most requests of a principal, or of an address, in each domain: 100/s, or "
+            "500/5s for as many on average and 500 at once; off for any number",
+        },
+    )
+    message_rate: Rate | None = field(
+        default=None,
+        metadata={
+            "kind": values.RATE,
+            "help": "most messages that each of them publishes in a domain",
+        },
+    )
+    login_rate: Rate | None = field(
+        default=Rate(100, 60),
+        metadata={
+            "kind": values.RATE,
+            "help": "most wrong credentials that come from an address",
+        },
     )
     drain_delay_seconds: float = _option(
         values.seconds(0),
@@ -133,6 +163,17 @@ class Settings:
     )
     redis_timeout_seconds: float = _option(
         values.seconds(), 10.0, "how long Redis may take to answer"
+    )
+    durability: str = _option(
+        values.choice(*LEVELS),
+        str(Level.NODE),
+        "what a message has survived when its publisher is answered; feeds may have more",
+    )
+    replicas: int = _option(
+        values.whole(), 1, "how many replicas have a message then, at a level with replicas"
+    )
+    replica_seconds: float = _option(
+        values.seconds(), 1.0, "how long those may take; then the publisher is told 503"
     )
     extra_profiles: tuple[str, ...] = _option(
         values.MODULES, (), "modules of profiles that do not come with the server"
@@ -163,6 +204,18 @@ class Settings:
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
     authenticators: Authenticators = field(default_factory=Authenticators)
     rules: tuple[Rule, ...] = ()
+    rates: tuple[Allowance, ...] = ()
+
+    @property
+    def levels(self) -> Durability:
+        """What is promised to publishers."""
+        feeds = {
+            FeedName(domain.name, feed.name): feed.durability
+            for domain in self.domains
+            for feed in domain.feeds
+        }
+        level = LEVELS[self.durability]
+        return Durability(level, feeds, self.replicas, self.replica_seconds)
 
     @property
     def host(self) -> str:
@@ -246,10 +299,16 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
             {domain.name for domain in domains},
             authenticators=bool(authenticators),
         )
+        rates = read_rates(file.values.get(RATE, []))
     except FaultError as error:
         raise file.fault(error) from error
     settings = Settings(
-        **found, limits=limits, domains=domains, authenticators=authenticators, rules=rules
+        **found,
+        limits=limits,
+        domains=domains,
+        authenticators=authenticators,
+        rules=rules,
+        rates=rates,
     )
     if not settings.redis and not settings.data_dir.is_absolute():
         raise StartError("This user has no home directory to keep data in; give --data-dir.")
@@ -261,7 +320,7 @@ def _default(item: Field[Any]) -> str:
         return str(item.default_factory())
     value = item.default
     if value is None:
-        return ""
+        return "off" if item.metadata["kind"] is values.RATE else ""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):

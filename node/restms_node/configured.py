@@ -15,12 +15,15 @@ they are named or not (2/RestMS). Faults name the entry and tell where it is.
 from collections.abc import Sequence
 
 from restms_cluster.errors import BadRequestError
+from restms_cluster.levels import LEVELS, Level
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
 from restms_cluster.names import DEFAULT, check_name, check_text, is_domain, is_name
 from restms_cluster.terms import read_window
+from restms_node import values
 from restms_node.tables import Table, listed
 
 DOMAIN = "domain"
+OWN_LIMITS = ("feeds_per_domain", "pipes_per_domain")
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
 
@@ -35,7 +38,7 @@ def read_domains(value: object, limits: Limits) -> tuple[ConfiguredDomain, ...]:
 
 
 def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
-    table.check_keys(("name", "title", "feed"))
+    table.check_keys(("name", "title", "feed", *OWN_LIMITS))
     name = _text(table, "name", limits)
     if not is_domain(name):
         raise table.fault(
@@ -57,13 +60,25 @@ def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
             )
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
-    if len(feeds) > limits.feeds_per_domain:
-        raise table.fault(f"The {table.what} has more than {limits.feeds_per_domain} feeds.")
-    return ConfiguredDomain(name, title, tuple(feeds))
+    most_feeds, most_pipes = (_limit(table, key) for key in OWN_LIMITS)
+    most = limits.feeds_per_domain if most_feeds is None else most_feeds
+    if len(feeds) > most:
+        raise table.fault(f"The {table.what} has more than {most} feeds.")
+    return ConfiguredDomain(name, title, tuple(feeds), most_feeds, most_pipes)
+
+
+def _limit(table: Table, key: str) -> int | None:
+    if key not in table.values:
+        return None
+    try:
+        return values.whole().from_toml(table.values[key])
+    except ValueError as error:
+        text = f"The {key} of the {table.what} must be {values.whole().expected}."
+        raise table.fault(text, key) from error
 
 
 def _feed(table: Table, limits: Limits) -> ConfiguredFeed:
-    table.check_keys(("name", "type", "title", "license", "dead_letter", "dedup"))
+    table.check_keys(("name", "type", "title", "license", "dead_letter", "dedup", "durability"))
     name, type_, title, license_ = (
         _text(table, key, limits) for key in ("name", "type", "title", "license")
     )
@@ -80,7 +95,17 @@ def _feed(table: Table, limits: Limits) -> ConfiguredFeed:
         raise table.fault(
             f"The dead_letter of the {table.what} must be the name of a feed.", "dead_letter"
         )
-    return ConfiguredFeed(name, type_, title, license_, letters, _window(table))
+    return ConfiguredFeed(name, type_, title, license_, letters, _window(table), _level(table))
+
+
+def _level(table: Table) -> Level:
+    level = LEVELS.get(str(table.values.get("durability", Level.NODE)))
+    if level is None:
+        known = ", ".join(LEVELS)
+        raise table.fault(
+            f"The durability of the {table.what} must be one of {known}.", "durability"
+        )
+    return level
 
 
 def _window(table: Table) -> str:

@@ -8,7 +8,8 @@ from restms_node.exchange import Answer
 METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 EXPOSED = (
     "Location, ETag, Last-Modified, Date-Modified, Preference-Applied, Retry-After, Allow, "
-    "RestMS-Full, RestMS-Routed, RestMS-Error, X-Request-Id, Accept-Ranges, Content-Range"
+    "RestMS-Full, RestMS-Routed, RestMS-Error, X-Request-Id, Accept-Ranges, Content-Range, "
+    "RateLimit, RateLimit-Policy"
 )
 PREFLIGHT_SECONDS = "600"
 

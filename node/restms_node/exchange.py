@@ -38,7 +38,7 @@ class Request:
     body's limit and BadRequestError where nothing comes for too long. `query`
     is the raw query string, without its question mark. `peer` is the address of
     whoever sent the request here, a proxy perhaps; `id` what it is called in logs,
-    where that is known already.
+    where that is known already; `fields` what its answer is to tell of limits.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Request:
     principal: Principal = ANONYMOUS
     peer: str | None = None
     id: str = ""
+    fields: Headers = ()
 
     def header(self, name: str) -> str | None:
         """Return a header's value, None where it was not sent."""
@@ -64,6 +65,7 @@ class Request:
         principal: Principal | None = None,
         uris: Uris | None = None,
         id: str | None = None,
+        fields: Headers | None = None,
     ) -> Self:
         """Return the same request with what has become known of it since."""
         # dataclasses.replace() would take four times as long, and this is asked of every request.
@@ -78,6 +80,7 @@ class Request:
             self.principal if principal is None else principal,
             self.peer,
             self.id if id is None else id,
+            self.fields if fields is None else fields,
             query=self.query,
         )
 

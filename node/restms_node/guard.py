@@ -2,6 +2,7 @@
 
 import logging
 from typing import cast
+from urllib.parse import urlsplit
 
 import trio
 from hypercorn.protocol.ws_stream import WSStream
@@ -69,10 +70,10 @@ class Guard:
     ) -> None:
         """Pass a request on, or answer it with 400 and end its connection (RFC 9112 6.1)."""
         if scope["type"] == "http":
-            names = [name.lower() for name, _ in scope["headers"]]
-            if b"transfer-encoding" in names and b"content-length" in names:
+            fault = _fault(scope)
+            if fault is not None:
                 if await _read_on(receive):
-                    await _refuse(send)
+                    await _refuse(send, fault)
                 return
             pace = None
             if scope["method"] in WITHOUT_BODY:
@@ -91,10 +92,32 @@ class Guard:
                 if scope["http_version"] == "2":
                     # There the connection goes on: a body shorter than its length tells.
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            if scope["type"] == "websocket":
+        elif scope["type"] == "websocket":
+            if _names_a_path(scope["path"]):
                 _decline_compression(send)
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1002, "reason": None})
+        else:
             await self._app(scope, receive, send)
+
+
+def _fault(scope: HTTPScope) -> str | None:
+    """Return the sentence that tells why a request is refused whatever it wants; or None."""
+    names = [name.lower() for name, _ in scope["headers"]]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        return "A request has either Content-Length or Transfer-Encoding, not both."
+    return None if _names_a_path(scope["path"]) else "The request's target is not a path or a URI."
+
+
+def _names_a_path(target: str) -> bool:
+    """Tell whether a request's target has a path (RFC 9112 3.2): Quart fails where it has none."""
+    if target.startswith(("/", "*")):
+        return True
+    try:
+        return urlsplit(target).path.startswith("/")
+    except ValueError:
+        return False
 
 
 def _decline_compression(send: ASGISendCallable) -> None:
@@ -154,8 +177,8 @@ async def _read_on(receive: ASGIReceiveCallable) -> bool:
     return True
 
 
-async def _refuse(send: ASGISendCallable) -> None:
-    body = b"A request has either Content-Length or Transfer-Encoding, not both.\n"
+async def _refuse(send: ASGISendCallable, fault: str) -> None:
+    body = f"{fault}\n".encode()
     await send(
         {
             "type": "http.response.start",

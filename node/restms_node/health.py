@@ -20,7 +20,7 @@ class Health:
         self._tested = float("-inf")
         self._ready = False
 
-    def live(self) -> Answer:
+    async def live(self) -> Answer:
         """Answer /livez: the process runs."""
         return sentence(200, "alive")
 

@@ -20,6 +20,7 @@ from restms_cluster.errors import (
     RestMSError,
     TooLargeError,
 )
+from restms_cluster.levels import Level
 from restms_cluster.model import Draft, Sealed
 from restms_cluster.names import FeedName
 from restms_node.exchange import NO_STORE, Answer, Request
@@ -48,6 +49,8 @@ class Intake:
         self._feed = feed
         self._draft = draft
         self._most = min(BATCH_MESSAGES, node.settings.limits.messages_per_request)
+        if node.limiter is not None:
+            self._most = node.limiter.most_messages(request, self._most)
         self._routed = 0
         self._full = 0
         self._failure: RestMSError | None = None
@@ -63,7 +66,9 @@ class Intake:
 
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
-        with self._node.waits.place():  # it lasts as long as the client likes
+        with self._node.waits.place(
+            self._node.who(self._request)
+        ):  # it lasts as long as the client likes
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)
@@ -72,7 +77,8 @@ class Intake:
         routed = ("RestMS-Routed", str(self._routed))
         full = (("RestMS-Full", str(self._full)),) if self._full else ()
         if self._failure is None:
-            return Answer(200, (routed, *full, NO_STORE))
+            level = self._node.broker.durability.of(self._feed)
+            return Answer(200, (routed, *full, *survived(level), NO_STORE))
         # What an error says of its request is true of the message that it is about.
         text = self._failure.text.replace("; nothing was routed", "").rstrip(".")
         self._failure.text = f"{text}; messages of the stream routed before: {self._routed}."
@@ -109,10 +115,16 @@ class Intake:
                 self._arrived = trio.Event()
             self._taken.set()
             try:
+                await self._until_allowed(len(batch))
                 await self._route(batch)
             except RestMSError as error:
                 self._failure = error
                 return
+
+    async def _until_allowed(self, count: int) -> None:
+        limiter = self._node.limiter
+        if limiter is not None and limiter.on:
+            await limiter.wait_for_messages(self._request, self._feed, count, self._node.waits)
 
     async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
         """Route a batch, or of one that is refused as much as comes before what is at fault."""
@@ -132,3 +144,8 @@ class Intake:
         await self._node.waits.until_draining()
         self._failure = DrainingError("This node is going down; another one will take the rest.")
         self._receiving.cancel()
+
+
+def survived(level: Level) -> tuple[tuple[str, str], ...]:
+    """Return the header that tells what the messages have survived, where it is more than usual."""
+    return (("RestMS-Durability", str(level)),) if level else ()

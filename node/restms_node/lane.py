@@ -17,7 +17,7 @@ from trio.lowlevel import checkpoint
 from restms_cluster.errors import BadRequestError, RestMSError
 from restms_cluster.names import Token
 from restms_node import codings
-from restms_node.admission import admitted
+from restms_node.admission import admitted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
 from restms_node.front import base_uri, shortened
@@ -53,6 +53,9 @@ class Lane:
         self._heads = Heads(node.settings, node.access.once)
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
+        # Whether it is asked who makes a request, or how many he makes.
+        limiter = node.limiter
+        self._asks = not node.access.open or (limiter is not None and limiter.asks)
 
     async def serve(self, stream: trio.SocketStream) -> Replayed | None:
         """Serve a connection to its end; or return it, to be served from there on by another."""
@@ -98,7 +101,7 @@ class Lane:
         """Answer requests; tell whether there is one that is not for the lane."""
         settings = self._node.settings
         # Who the client is matters only where it may be a trusted proxy, or is asked for more.
-        matters = settings.trusted_proxies or not self._node.access.open
+        matters = settings.trusted_proxies or self._asks
         scope = {**_PLAIN, "client": wire.client} if matters else _PLAIN
         while await self._head_comes(wire):
             head = self._head(wire)
@@ -106,7 +109,7 @@ class Lane:
                 return True
             uris = Uris(base_uri(settings, scope, head.headers))
             let_in = None
-            if not self._node.access.open:
+            if self._asks:
                 let_in = await self._let_in(head, uris, wire, scope["client"])
             if isinstance(let_in, Answer):
                 answer, last = let_in, head.length > 0  # nobody reads the body
@@ -164,8 +167,7 @@ class Lane:
         peer = client[0] if client else None
         request = _request(head, uris, wire, peer=peer)
         try:
-            principal = await self._node.access.principal(head.headers, peer)
-            request = request.having(principal=principal)
+            request = await known(self._node, request)
             return admitted(self._node, request, head.target)
         except RestMSError as error:
             return self._seen(refused(self._node, request, error))
@@ -195,6 +197,7 @@ class Lane:
         try:
             answer = await head.handler(self._node, request, target)
             answer = await codings.encoded(request, answer, self._node.settings.codings)
+            answer = answer.having(*request.fields) if request.fields else answer
         except RestMSError as error:
             answer = refused(self._node, request, error)
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections

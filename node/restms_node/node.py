@@ -13,6 +13,7 @@ from restms_node.audit import Audit
 from restms_node.config import Settings
 from restms_node.exchange import Request
 from restms_node.gate import Gate, LapsedError, left
+from restms_node.limiter import Limiter
 from restms_node.rules import Verb
 from restms_node.waiting import Waits
 
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class Node:
     """The broker, the waits that are parked here, the settings, and who comes in.
 
-    Without a `gate` everybody may do everything; without an `audit` nothing is kept of it.
+    Without a `gate` everybody may do everything; without an `audit` nothing is kept of it;
+    without a `limiter` everybody may do so as often as he likes.
     """
 
     broker: Broker
@@ -32,6 +34,11 @@ class Node:
     access: Access = field(default_factory=Access)
     gate: Gate | None = None
     audit: Audit | None = None
+    limiter: Limiter | None = None
+
+    def who(self, request: Request) -> str:
+        """Return by what the waits of somebody are counted; empty where they are not."""
+        return self.limiter.who(request) if self.limiter and self.limiter.asks else ""
 
     def wait_seconds(self, request: Request) -> int:
         """Return how long a request may wait: what it prefers, up to the server's maximum."""
@@ -56,7 +63,9 @@ class Node:
         if self.gate is not None:
             reread = self._while_good(request, reread or read)
         watched = request.watched
-        found = await self.waits.until(hints, read, min(seconds, good), reread, watched)
+        found = await self.waits.until(
+            hints, read, min(seconds, good), reread, watched, who=self.who(request)
+        )
         if found is None and good < seconds:
             raise self.lapsed()
         return found

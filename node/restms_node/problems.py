@@ -1,6 +1,11 @@
 """Errors as a client sees them: a status and one plain sentence (RestTL)."""
 
-from restms_cluster.errors import RestMSError, UnauthorizedError, UnsupportedCodingError
+from restms_cluster.errors import (
+    RestMSError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnsupportedCodingError,
+)
 from restms_node.exchange import NO_STORE, Answer
 
 TEXT = ("Content-Type", "text/plain; charset=utf-8")
@@ -19,6 +24,8 @@ def problem(error: RestMSError) -> Answer:
         answer = answer.having(("Accept-Encoding", accepted))
     if isinstance(error, UnauthorizedError):
         answer = answer.having(*(("WWW-Authenticate", value) for value in error.challenges))
+    if isinstance(error, TooManyRequestsError):
+        answer = answer.having(*error.fields)
     if error.retry_after is not None:
         answer = answer.having(("Retry-After", str(error.retry_after)))
     return answer

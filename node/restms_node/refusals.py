@@ -46,4 +46,5 @@ def refused(node: Node, request: Request | None, error: RestMSError) -> Answer:
             verb=getattr(error, "verb", ""),
             text=error.text,
         )
-    return problem(error).having((REQUEST_ID, named))
+    fields = () if request is None else request.fields
+    return problem(error).having((REQUEST_ID, named), *fields)

@@ -13,8 +13,8 @@ from restms_node import documents, documents_sealed
 from restms_node.admission import anothers
 from restms_node.bodies import pieces, posted, posted_messages
 from restms_node.descriptions import Description, described, document, get
-from restms_node.exchange import NO_STORE, Answer, Request
-from restms_node.intake import Intake
+from restms_node.exchange import NO_STORE, Answer, Headers, Request
+from restms_node.intake import Intake, survived
 from restms_node.negotiation import choose, content_representation, mime_type
 from restms_node.node import Node
 from restms_node.representations import Representation
@@ -94,6 +94,9 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
     representation = choose(request.header("accept"))
     drafts = posted_messages(request, node.settings.limits, sealed=_sealed(request))
+    fields: Headers = ()
+    if node.limiter is not None and node.limiter.on:
+        fields = await node.limiter.take_messages(request, feed, len(drafts))
     receipt = await messages.publish(
         node.broker, feed, [_draft(node, request, draft) for draft in drafts], _key(request)
     )
@@ -103,7 +106,7 @@ async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
         answer = _counts(representation, receipt.routed)
     else:
         answer = Answer(200)  # 4/AMQP9: an empty document
-    return answer.having(NO_STORE, *_full(receipt.routed))
+    return answer.having(NO_STORE, *_full(receipt.routed), *survived(receipt.level), *fields)
 
 
 def _counts(representation: Representation, routed: Sequence[Routed]) -> Answer:

@@ -15,10 +15,10 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 
 from restms_cluster import member
-from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
+from restms_cluster.topology import Topology, parse_topology
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -27,6 +27,7 @@ from restms_node.config import Settings
 from restms_node.exposure import cannot_listen, place_of
 from restms_node.gate import Gate
 from restms_node.guard import Guard
+from restms_node.limiter import Limiter
 from restms_node.node import Node
 from restms_node.rules import Rules
 from restms_node.serving import serve_connections
@@ -140,21 +141,22 @@ async def _serve(
     access = make_access(settings)
     async with trio.open_nursery() as nursery:
         if settings.redis:
-            address = Address.parse(settings.redis)
-            data = str(address)
+            topology: Topology = parse_topology(settings.redis)
+            data = str(topology)
         else:
-            url = await nursery.start(EmbeddedServer(settings.data_dir).run)
-            address = Address.parse(url)
+            url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
+            topology = parse_topology(url)
             data = str(settings.data_dir)
         async with trio.open_nursery() as members:
             broker = await members.start(
                 partial(
                     member.run,
-                    address,
+                    topology,
                     settings.domains,
                     settings.limits,
                     sweep_seconds=settings.sweep_seconds,
                     timeout_seconds=settings.redis_timeout_seconds,
+                    durability=settings.levels,
                     profiles=profiles,
                 )
             )
@@ -176,14 +178,19 @@ async def _serve_http(
     audited = settings.audit_log is not None or gate is not None
     with opened(settings.audit_log) if audited else nullcontext() as audit:
         waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit)
+        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
         await _serve_node(node, listener, ready)
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
     # Reading is what keeps a waiting reader's pipe in use.
     reread_seconds = min(settings.reread_seconds, settings.limits.idle_seconds / 3)
-    return Waits(broker.notifications, most=settings.max_waits, reread_seconds=reread_seconds)
+    return Waits(
+        broker.shards,
+        most=settings.max_waits,
+        most_each=settings.max_waits_each,
+        reread_seconds=reread_seconds,
+    )
 
 
 async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
 from restms_node.lane import Lane
+from restms_node.lane_streams import Replayed
 from restms_node.node import Node
 
 _log = logging.getLogger("restms.serving")
@@ -42,16 +43,19 @@ async def serve_connections(
                 lane = Lane(node, connections, idle_seconds=config.keep_alive_timeout)
 
             async def serve(stream: trio.SocketStream) -> None:
-                goes_on = stream if lane is None else await lane.serve(stream)
+                goes_on = Replayed(stream) if lane is None else await lane.serve(stream)
                 if goes_on is not None:
                     # It takes any stream, though it names one only.
                     any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
                     own_state = ConnectionState(state.copy())
                     try:
-                        await TCPServer(app, config, context, own_state, any_stream)
+                        with goes_on.scope:
+                            await TCPServer(app, config, context, own_state, any_stream)
                     # Hypercorn does not catch what bad HTTP/2 does to it; it must not end others.
                     except* Exception as errors:  # noqa: BLE001
                         _log.warning("a connection was closed: %s", _first(errors))
+                        await trio.aclose_forcefully(goes_on)
+                    if goes_on.scope.cancelled_caught:
                         await trio.aclose_forcefully(goes_on)
 
             try:

@@ -64,7 +64,7 @@ class Tail:
 
     async def __aenter__(self) -> Self:
         """Take a place."""
-        self._open.enter_context(self._node.waits.place())
+        self._open.enter_context(self._node.waits.place(self._node.who(self._request)))
         await self._open.enter_async_context(self._inbox)
         return self
 

@@ -102,5 +102,7 @@ def _text(value: object) -> str:
         except ValueError:  # Python writes no integers of many thousand digits
             raise BadRequestError("The document has a number that is too long.") from None
     if isinstance(value, float) and math.isfinite(value):
-        return repr(value)
+        text = repr(value)
+        # 8.0 is the same number as 8: some languages write the one, some the other.
+        return text.removesuffix(".0") if value else "0"
     raise BadRequestError("The document has a value that is neither text nor a number.")

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+from restms_cluster.rates import MICROSECONDS, Rate
+
 T = TypeVar("T")
 
 LONGEST_SECONDS = 10 * 366 * 86_400.0
@@ -23,6 +25,11 @@ LARGEST = 10**12
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _SIZE = re.compile(r"([0-9][0-9_]*)\s*(?:([kmg])(?:ib)?)?", re.ASCII | re.IGNORECASE)
 _WHOLE = re.compile(r"[0-9][0-9_]*", re.ASCII)
+_RATE = re.compile(r"([0-9][0-9_]*)/([0-9]{0,4})([smh])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+LONGEST_WINDOW = 3600
+MOST_SHARES = 1 << 52
+"""Of a rate: its quota times its microseconds, which Lua counts as whole numbers."""
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", re.ASCII)
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII
@@ -128,6 +135,16 @@ def _size(text: str) -> int:
     return _between(1, int(found[1]) * _FACTORS[(found[2] or "").lower()], LARGEST)
 
 
+def _rate(text: str) -> Rate | None:
+    if text.lower() == "off":
+        return None
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    window = _between(1, int(found[2] or 1) * _UNITS[found[3]], LONGEST_WINDOW)
+    return Rate(_between(1, int(found[1]), MOST_SHARES // (window * MICROSECONDS)), window)
+
+
 def host_and_port(text: str) -> tuple[str, int]:
     """Split HOST:PORT or [IPV6]:PORT. Raises ValueError where it is neither."""
     found = _BIND.fullmatch(text)
@@ -192,6 +209,12 @@ MODULES: Kind[tuple[str, ...]] = Kind(
 URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows what a good one is
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size
+)
+RATE: Kind[Rate | None] = Kind(
+    "N/TIME",
+    "off, or so many in a time of up to an hour, such as 100/s, 500/5s or 20/m",
+    (str,),
+    _rate,
 )
 SWITCH: Kind[bool] = Kind("on|off", "on or off", (bool, str), _switch)
 BIND: Kind[str] = Kind("HOST:PORT", "HOST:PORT, with an IPv6 address in [ ]", (str,), _bind)

@@ -5,6 +5,7 @@ reads by itself every few seconds, so a lost hint costs time, never a message.
 """
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 import trio
 
 from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
-from restms_cluster.notifications import Notifications
+from restms_cluster.shards import Shards
 from restms_node.exchange import Watched
 
 T = TypeVar("T")
@@ -23,9 +24,18 @@ RETRY_SECONDS = 1.0  # after a read that Redis did not answer
 class Waits:
     """The waits parked on this node: bounded in number, ended together when it drains."""
 
-    def __init__(self, notifications: Notifications, *, most: int, reread_seconds: float) -> None:
-        self._notifications = notifications
+    def __init__(
+        self,
+        shards: Shards,
+        *,
+        most: int,
+        reread_seconds: float,
+        most_each: int | None = None,
+    ) -> None:
+        self._shards = shards
         self._most = most
+        self._most_each = most if most_each is None else most_each
+        self._parked_of: Counter[str] = Counter()
         self._reread_seconds = reread_seconds
         self._ended = trio.Event()
         self._draining = trio.Event()
@@ -39,11 +49,13 @@ class Waits:
         seconds: float,
         reread: Callable[[], Awaitable[T | None]] | None = None,
         watched: Watched = nullcontext,
+        *,
+        who: str = "",
     ) -> T | None:
         """Return what `read` finds, as soon as it finds something; None after `seconds`.
 
         `reread` is how to read while waiting, where that is not the same;
-        `watched` is the request's, whose client may go.
+        `watched` is the request's, whose client may go; `who` asks.
         What is there at once costs one read. Errors of `read` end the wait,
         but for a Redis out of reach: a wait outlasts its restart. Raises
         DrainingError when the node drains, UnavailableError when it has all the
@@ -52,7 +64,7 @@ class Waits:
         found = await read()
         if found is not None or seconds <= 0:
             return found
-        with self.place():
+        with self.place(who):
             return await self.next(hints, reread or read, seconds, watched)
 
     async def next(
@@ -65,7 +77,7 @@ class Waits:
         """Wait as `until` does, inside of `place`: a stream waits again and again in one place."""
         self._check_draining()
         with trio.move_on_after(seconds) as scope, watched(scope):
-            async with self._notifications.watch(hints) as watch:
+            async with self._shards.watch(hints) as watch:
                 while True:
                     pause = self._reread_seconds
                     try:
@@ -80,28 +92,37 @@ class Waits:
                     self._check_draining()
         return None
 
-    def check(self) -> None:
-        """Raise DrainingError when the node drains, UnavailableError when no place is free."""
+    def check(self, who: str = "") -> None:
+        """Raise DrainingError when the node drains, UnavailableError when no place is free.
+
+        `who` asks for it has only so many; nobody named is not counted.
+        """
         self._check_draining()
         if self.parked >= self._most:
             raise UnavailableError("This node has all the waiting readers it can take.")
+        if who and self._parked_of[who] >= self._most_each:
+            raise UnavailableError("You have as many waiting readers here as one may.")
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, who: str = "") -> Iterator[None]:
         """Count as one of the waits for the time of a block; raises what `check` does."""
-        self.check()
+        self.check(who)
         self.parked += 1
+        self._parked_of[who] += 1
         try:
             yield
         finally:
             self.parked -= 1
+            self._parked_of[who] -= 1
+            if not self._parked_of[who]:
+                del self._parked_of[who]
             self._ended.set()
 
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
         self.draining = True
         self._draining.set()
-        self._notifications.wake_all()
+        self._shards.wake_all()
 
     async def until_draining(self) -> None:
         """Wait until the node drains."""

@@ -19,9 +19,9 @@ from dataclasses import replace
 
 import trio
 
-from restms_cluster.address import Address
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
+from restms_cluster.topology import parse_topology
 from restms_node import server
 from restms_node.config import Settings
 
@@ -45,9 +45,9 @@ async def serve(settings: Settings) -> None:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         async with trio.open_nursery() as nursery:
             if settings.redis:
-                data = str(Address.parse(settings.redis))
+                data = str(parse_topology(settings.redis))
             else:
-                url = await nursery.start(EmbeddedServer(settings.data_dir).run)
+                url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
             await _supervise(settings, place, data)

@@ -241,7 +241,7 @@ class Nodes:
             broker = await nursery.start(
                 joining, Address.parse(redis), settings.domains, settings.limits
             )
-            waits = Waits(broker.notifications, most=100, reread_seconds=60)
+            waits = Waits(broker.shards, most=100, reread_seconds=60)
             self._waits.append(waits)
             if self._rules is None:
                 node = Node(broker, waits, settings)

@@ -468,6 +468,7 @@ def test_errors_are_one_plain_sentence(broker: Client, method: str, path: str, s
     ("method", "path", "word"),
     [
         ("GET", "/restms/feed/there-is-no-such-feed", "not_found"),
+        ("GET", "/restms/feed/a%0Ab", "not_found"),
         ("DELETE", DOMAIN, "forbidden"),
         ("POST", DOMAIN, "bad_request"),
     ],

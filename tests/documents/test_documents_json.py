@@ -26,7 +26,16 @@ def test_one_element_stands_for_a_list_of_one():
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [("5", "5"), ("-1", "-1"), ("1.5", "1.5"), ("1e3", "1000.0"), ("true", "1"), ("false", "0")],
+    [
+        ("5", "5"),
+        ("-1", "-1"),
+        ("1.5", "1.5"),
+        ("1e3", "1000"),
+        ("8.0", "8"),
+        ("-0.0", "0"),
+        ("true", "1"),
+        ("false", "0"),
+    ],
 )
 def test_a_number_is_an_attribute_s_text(number, text):
     document = f'{{"restms": {{"message": {{"priority": {number}}}}}}}'

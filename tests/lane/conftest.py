@@ -132,7 +132,7 @@ def serving(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Serving:
     async def serve(
         *, idle_seconds: float = SECONDS, access: Access | None = None, **settings: Any
     ) -> AsyncIterator[Served]:
-        waits = Waits(broker.notifications, most=100, reread_seconds=SECONDS)
+        waits = Waits(broker.shards, most=100, reread_seconds=SECONDS)
         node = Node(broker, waits, Settings(**settings), access or Access())
         async with trio.open_nursery() as nursery:
             lane = Lane(node, nursery, idle_seconds=idle_seconds)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from restms_cluster.errors import StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
+from restms_cluster.names import FeedName
+from restms_cluster.rates import Rate
 from restms_node.config import Settings, load, options
 
 DEFAULT_FEED = ConfiguredFeed("default", title="Default feed")
@@ -263,6 +265,14 @@ def test_domains_and_their_feeds_are_named_in_the_file(file: Path) -> None:
     )
 
 
+def test_a_feed_adds_to_the_durability_of_the_server(file: Path) -> None:
+    file.write_text("durability = 'disk'\n" + FEED + "name = 'a'\ndurability = 'replicas'")
+    levels = load({"config": str(file)}, {"RESTMS_REPLICAS": "2"}).levels
+    assert str(levels.of(FeedName("d", "a"))) == "disk+replicas"
+    assert str(levels.of(FeedName("d", "default"))) == "disk"
+    assert levels.replicas == 2
+
+
 def test_the_default_domain_and_feed_may_have_other_titles(file: Path) -> None:
     settings = loaded(
         file,
@@ -305,6 +315,7 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
         (f"{FEED}name = 'default'\ntype = 'fanout'", "always has the empty type"),
         (f"{FEED}name = 'a'\n[[domain.feed]]\nname = 'a'", 'feed "a" is there twice'),
         (f"{FEED}name = 'a'\ndead_letter = 'b'", 'dead_letter of the feed "a"'),
+        (f"{FEED}name = 'a'\ndurability = 'most'", "must be one of node, disk, replicas, disk+rep"),
         (f"feeds_per_domain = 1\n{FEED}name = 'a'", "more than 1 feeds"),
     ],
 )
@@ -323,3 +334,35 @@ def test_a_switch_in_the_file_is_a_truth_or_a_word(file: Path) -> None:
     assert loaded(file, 'lane = "off"').lane is False
     assert "lane must be on or off" in fault_in(file, "lane = 0")
     assert "RESTMS_LANE must be on or off" in fault({}, {"RESTMS_LANE": "maybe"})
+
+
+def test_a_domain_may_have_limits_of_its_own(file: Path) -> None:
+    settings = loaded(
+        file,
+        """
+        pipes_per_domain = 9
+        [[domain]]
+        name = "small"
+        feeds_per_domain = 3
+        """,
+    )
+    small = settings.domains[-1]
+    assert (small.feeds_per_domain, small.pipes_per_domain) == (3, None)
+    with pytest.raises(StartError, match="feeds_per_domain of the domain"):
+        loaded(file, '[[domain]]\nname = "small"\nfeeds_per_domain = 0\n')
+
+
+def test_rates_are_so_many_in_a_time(file: Path) -> None:
+    assert load({"request_rate": "500/5s"}, {}).request_rate == Rate(500, 5)
+    assert load({"request_rate": "off"}, {}).request_rate is None
+    for wrong in ("100", "0/s", "1/0s", "-1/s", "1/day", "1/3601s", "9999999999999/s", ""):
+        with pytest.raises(StartError, match="--request-rate must be off, or so many"):
+            load({"request_rate": wrong}, {})
+
+
+@pytest.mark.parametrize(
+    "entry", ['messages = "1/s"', 'principal = "a"\ngroup = "b"', 'principal = "a"\nrequests = 5']
+)
+def test_a_wrong_rate_is_told(file: Path, entry: str) -> None:
+    with pytest.raises(StartError, match="rate 1"):
+        loaded(file, f"[[rate]]\n{entry}\n")

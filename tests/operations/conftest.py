@@ -36,6 +36,11 @@ async def bytes_of(broker: Broker, token: Token, first: int = 0, last: int | Non
         return b"".join([piece async for piece in pieces])
 
 
+def round_trips(broker: Broker) -> int:
+    """How often a broker has asked the server of the default domain something."""
+    return broker.shards.home("default").connection.round_trips
+
+
 @pytest.fixture(scope="session")
 def operations_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with closing(start_server(tmp_path_factory.mktemp("redis"))) as server:

@@ -131,10 +131,10 @@ async def test_without_keyspace_events_and_config_the_scripts_publish_the_hints(
     )
     url = operations_server.url.replace("unix://", "unix://managed:pw@")
     async with joined(url=url) as broker, joined(url=url) as other:
-        assert broker.notifications.mode is Mode.PUBLISHED
+        assert broker.shards.home("default").notifications.mode is Mode.PUBLISHED
         assert await member.ready(broker)
         pipe = (await pipes.create(broker, DEFAULT, "")).token
-        async with broker.notifications.watch(pipes.hints(pipe)) as watch:
+        async with broker.shards.watch(pipes.hints(pipe)) as watch:
             await messages.publish(other, FEED, [Draft({"address": str(pipe)})])
             assert await watch.wakeup(5)
 

@@ -14,6 +14,7 @@ from restms_cluster.model import Draft, Embedded, Message, Stored
 from restms_cluster.names import DEFAULT, FeedName, Token
 from restms_cluster.readers import Pull
 from restms_cluster.terms import PLAIN, Terms
+from tests.operations.conftest import round_trips
 from tests.waiting import until
 
 FEED = FeedName(DEFAULT, DEFAULT)
@@ -70,10 +71,10 @@ async def test_an_inbox_goes_on_where_it_is(broker: Broker, other: Broker) -> No
 async def test_a_batch_takes_one_round_trip(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     await publish(broker, FEED, str(pipe), *map(str, range(1000)))
-    before = broker.connection.round_trips
+    before = round_trips(broker)
     async with Inbox(broker, pipe) as box:
         assert len(await box.read(Pull.TAKE, 1000, ROOM)) == 1000
-    assert broker.connection.round_trips == before + 1
+    assert round_trips(broker) == before + 1
 
 
 async def test_contents_are_embedded_as_they_are_for_a_single_reader(broker: Broker) -> None:
