@@ -4,7 +4,8 @@ A Grouped one is one of the calls that the script takes at a time.
 
 Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
 milliseconds; `bounds` are most messages of a pipe, most of a feed's queue, and
-most redeliveries. What a script does stands at its head, in `scripts/`.
+most redeliveries; `quota` is the most bytes of the domain, or 0. What a script
+does stands at its head, in `scripts/`.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,17 @@ class DomainSweep(Transition):
     pipes: int
     idle: int
     bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainMeasure(Transition):
+    node: str
+    lease: int
+    cursor: str | bytes = "begin"
+    run: str | bytes = ""
+    base: str | bytes = ""
+    sum: str | bytes = "0"
+    names: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +185,7 @@ class ContentStage(Transition):
     keep: int
     once: str
     once_milliseconds: int
+    quota: int
     chunks: tuple[bytes, ...]
 
 
@@ -183,6 +196,7 @@ class ContentUpload(Transition):
     place: int
     keep: int
     chunk: bytes
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +210,7 @@ class ContentFinish(Transition):
     once: str
     once_milliseconds: int
     chunk: bytes
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +246,7 @@ class ContentDelete(Transition):
 
 @dataclass(frozen=True, slots=True)
 class MessagePublish(Grouped):
-    shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries")
+    shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries", "quota")
 
     feed: str
     bounds: str
@@ -240,6 +255,7 @@ class MessagePublish(Grouped):
     once: str
     keep: int
     runs: tuple[Argument, ...]
+    quota: int = 0
 
     @property
     def weight(self) -> int:

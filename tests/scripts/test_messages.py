@@ -39,7 +39,7 @@ def acknowledge(do: Run, pipe: str, number: int) -> list[Any]:
 def stage(do: Run, feed: str, letter: str, data: bytes) -> str:
     content = secret(letter)
     assert do(
-        ContentStage("default", feed, content, "image/png", len(data), 60_000, "", 0, (data,))
+        ContentStage("default", feed, content, "image/png", len(data), 60_000, "", 0, 0, (data,))
     ) == ["ok"]
     return content
 
