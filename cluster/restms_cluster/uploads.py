@@ -8,7 +8,7 @@ if that is killed, the sweep of any other does.
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import trio
 
@@ -26,7 +26,7 @@ KEEPS = 3  # times the longest pause between pieces of a body that is borne
 _log = logging.getLogger("restms.uploads")
 
 
-async def whole(data: bytes) -> AsyncIterator[bytes]:
+async def whole(data: bytes) -> AsyncGenerator[bytes]:
     """Yield the bytes of a content that are at hand."""
     yield data
 
