@@ -14,6 +14,7 @@ from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName, Token
 from restms_cluster.scripts import Outcome
 from restms_cluster.terms import Terms
+from restms_cluster.transitions import DomainMeasure
 from tests.operations.conftest import Joined, stage
 
 QUOTA = 500_000
@@ -111,13 +112,10 @@ async def test_two_nodes_keep_a_domain_in_its_quota_and_find_what_room_there_is(
         world = World([one, two], seed)
         await world.begin()
         for _ in range(120):
-            act = world.act()
             try:
-                await act()
-            except FullError as error:
+                await world.act()()
+            except FullError:
                 refused += 1
-                assert str(QUOTA) in error.text
-                assert error.retry_after
                 if QUOTA - taken(client) > CLEARLY:
                     await soon(world.publish)
                 else:
