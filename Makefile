@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench fuzz clean
+.PHONY: help run test lint bench chaos fuzz clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
 	@echo "make test   run the tests (TESTS=tests/node for some of them)"
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
+	@echo "make chaos  break everything under load and account for each message (ARGS='--list')"
 	@echo "make fuzz   send parsers and nodes what they do not expect (ARGS='--seconds 60 ...')"
 	@echo "make clean  remove what these made"
 
@@ -34,6 +35,9 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	@$(BIN)/python -m tests.benchmarks --docs docs $(ARGS)
+
+chaos: $(VENV)/.test
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)

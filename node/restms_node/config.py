@@ -105,6 +105,12 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _option(
         values.NETWORKS, (), "proxies whose X-Forwarded-Proto, -Host and -For are believed"
     )
+    hosts: tuple[str, ...] = _option(
+        values.HOSTS,
+        (),
+        "host names that a server without an authenticator answers to, beside this machine's own "
+        "and that of --base-url; * for all",
+    )
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
     )

@@ -18,7 +18,10 @@ ALWAYS = (
 NO_BODY = (204, 304)
 
 _AUTHORITY = re.compile(
-    r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+    # A name's labels are as DNS has them (RFC 1035 2.3.4): libraries fail over longer ones.
+    r"(?:(?=[^:]{1,253}(?::|$))[A-Za-z0-9_~-]{1,63}(?:\.[A-Za-z0-9_~-]{1,63})*\.?"
+    r"|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?",
+    re.ASCII,
 )
 _HTTP = {"ws": "http", "wss": "https"}  # the resources of a WebSocket have URIs of HTTP
 _SECRET = re.compile(r"([0-9a-f]{4})[0-9a-f]{12,}", re.IGNORECASE)  # or most of one

@@ -9,6 +9,7 @@ from restms_cluster.errors import (
     FullError,
     KeyReusedError,
     NotFoundError,
+    NotOwnerError,
     PreconditionFailedError,
     RestMSError,
     StateUnavailableError,
@@ -134,7 +135,10 @@ PARAMETERS: Mapping[str, Json] = {
 ERRORS: Mapping[str, tuple[str, tuple[type[RestMSError], ...]]] = {
     "400": ("The document, a name, a header or the host is malformed.", (BadRequestError,)),
     "401": ("Credentials are missing or wrong.", (UnauthorizedError,)),
-    "403": ("The resource, or the server's rules, do not allow it.", (ForbiddenError,)),
+    "403": (
+        "The resource, or the server's rules, do not allow it.",
+        (ForbiddenError, NotOwnerError),
+    ),
     "404": ("There is no such resource, or there is none any more.", (NotFoundError,)),
     "412": ("The client's copy is old.", (PreconditionFailedError,)),
     "413": ("Something is over its limit.", (TooLargeError,)),

@@ -195,6 +195,19 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
 
 async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
     settings = node.settings
+    app = ASGIWrapper(Guard(make_app(node)))
+    with trio.CancelScope() as everything:
+        await serve_connections(
+            app,
+            of_hypercorn(settings),
+            listener,
+            node,
+            partial(_until_told, settings, node.waits, everything, ready),
+        )
+
+
+def of_hypercorn(settings: Settings) -> Config:
+    """Return Hypercorn's configuration."""
     config = Config()
     config.graceful_timeout = settings.drain_seconds
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
@@ -203,15 +216,7 @@ async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], o
     config.include_server_header = False
     config.loglevel = "WARNING"
     config.websocket_max_message_size = FRAME_BYTES
-    app = ASGIWrapper(Guard(make_app(node)))
-    with trio.CancelScope() as everything:
-        await serve_connections(
-            app,
-            config,
-            listener,
-            node,
-            partial(_until_told, settings, node.waits, everything, ready),
-        )
+    return config
 
 
 async def _until_told(

@@ -31,6 +31,7 @@ LONGEST_WINDOW = 3600
 MOST_SHARES = 1 << 52
 """Of a rate: its quota times its microseconds, which Lua counts as whole numbers."""
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", re.ASCII)
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII
 )
@@ -200,6 +201,13 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(item) for item in _listed(text))
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(item.lower().rstrip(".") for item in _listed(text))
+    if not all(item == "*" or _HOST.fullmatch(item) for item in hosts):
+        raise ValueError(text)
+    return hosts
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(item.lower() for item in _listed(text))
     if not all(item == "*" or _ORIGIN.fullmatch(item) for item in origins):
@@ -238,6 +246,9 @@ NETWORKS: Kind[tuple[Network, ...]] = Kind(
     "IP networks such as 10.0.0.0/8 (no bits set after the prefix)",
     (list,),
     _networks,
+)
+HOSTS: Kind[tuple[str, ...]] = Kind(
+    "HOST,...", "host names such as broker.example, without ports, or *", (list,), _hosts
 )
 ORIGINS: Kind[tuple[str, ...]] = Kind(
     "ORIGIN,...", "origins such as https://example.org (no path), or *", (list,), _origins

@@ -25,7 +25,7 @@ SAMPLES = {
     "number": "7",
     "part": "2",
 }
-TABLES = [table for name, table in vars(routes).items() if name.isupper()]
+TABLES = [table for name, table in vars(routes).items() if name.isupper() and "GET" in table]
 
 
 def test_it_is_valid() -> None:
