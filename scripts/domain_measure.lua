@@ -16,9 +16,9 @@ local names = 7 -- ARGV from here on: keys that were found and are not measured
 local WORK = 2000 -- keys measured in one call, or as much work
 local FOUND = 500 -- keys looked at in one step of the walk
 local LOOKED = 5 -- keys that are looked at for as much as one is measured
-local ENTRIES = 20 -- of a stream, that are looked at for that
+local ENTRIES = 10 -- of a stream, that are looked at for that
 local SAMPLES = 1000 -- elements that are measured of a key
-local NODES = 100000 -- of a stream's: one may say little in its first messages, and much in later ones
+local NODES = 20000 -- of a stream's: its first messages may be small, and later ones large
 
 local holder = redis.call('GET', domain .. ':measuring')
 local known = redis.call('HMGET', domain, 'run', 'stored')
@@ -39,7 +39,7 @@ local function measure(key)
   spent = spent + 1
   local samples = SAMPLES
   if string.sub(key, -9) == ':messages' then
-    spent, samples = spent + redis.call('XLEN', key) / ENTRIES, NODES
+    spent, samples = spent + math.min(NODES, redis.call('XLEN', key)) / ENTRIES, NODES
   end
   total = total + (redis.call('MEMORY', 'USAGE', key, 'SAMPLES', samples) or 0)
 end
