@@ -1,15 +1,12 @@
 #!lua flags=allow-oom
 -- Measure what a domain takes in Redis, a chunk of its keys in a call: they are all the
 -- keys that begin with its name. Who measures holds a lease. A measure that ends on another
--- server than it began on is worth nothing.
+-- server than it began on is worth nothing. `state` is how far it is, empty to begin.
 local domain = KEYS[1]
 local node = ARGV[1]
 local lease = ARGV[2]
-local cursor = ARGV[3]
-local run = ARGV[4]
-local base = ARGV[5]
-local sum = ARGV[6]
-local names = 7 -- ARGV from here on: keys that were found and are not measured
+local state = ARGV[3]
+local names = 4 -- ARGV from here on: keys that were found and are not measured
 
 --@ include lib_state
 
@@ -22,12 +19,13 @@ local NODES = 20000 -- of a stream's: its first messages may be small, and later
 
 local holder = redis.call('GET', domain .. ':measuring')
 local known = redis.call('HMGET', domain, 'run', 'stored')
-known[1] = known[1] or ''
-if cursor == 'begin' then
+known[1] = known[1] or '-'
+local cursor, run, base, sum = string.match(state, '^(%S+) (%S+) (%d+) (%d+)$')
+if not cursor then
   if holder and holder ~= node then
     return { 'held' }
   end
-  cursor, run, base = '0', known[1], known[2] or '0'
+  cursor, run, base, sum = '0', known[1], known[2] or '0', '0'
 elseif holder ~= node or run ~= known[1] then
   return { 'gone' }
 end
@@ -58,7 +56,8 @@ while spent < WORK do
   end
 end
 if found[at] or cursor ~= 'end' then
-  return { 'more', cursor, run, base, digits(total), unpack(found, at) }
+  state = table.concat({ cursor, run, base, digits(total) }, ' ')
+  return { 'more', state, unpack(found, at) }
 end
 redis.call('HSET', domain, 'bytes', digits(total), 'base', base)
 redis.call('DEL', domain .. ':measuring')

@@ -34,8 +34,8 @@ async def measure(broker: Broker, domain: str) -> bool:
         answer = await broker.run(step)
         if answer.outcome is not Outcome.MORE:
             return answer.outcome is Outcome.OK
-        cursor, run, base, total, *names = answer.values
-        step = DomainMeasure(domain, broker.node, lease, cursor, run, base, total, tuple(names))
+        state, *names = answer.values
+        step = DomainMeasure(domain, broker.node, lease, state, tuple(names))
         took = trio.current_time() - begun
         await trio.sleep(min(IDLE * took, LONGEST_PAUSE_SECONDS))
 

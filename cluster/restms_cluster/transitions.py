@@ -1,11 +1,9 @@
 """The typed stubs of the scripts: one class each, its fields the script's arguments.
 
-A Grouped one is one of the calls that the script takes at a time.
-
-Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
-milliseconds; `bounds` are most messages of a pipe, most of a feed's queue, and
-most redeliveries; `quota` is the most bytes of the domain, or 0. What a script
-does stands at its head, in `scripts/`.
+A Grouped one is one of the calls that the script takes at a time. Empty `versions` and
+`unmodified` ask for nothing; `idle` and `keep` are in milliseconds; `bounds` are most messages
+of a pipe, most of a feed's queue, and most redeliveries; `quota` is the most bytes of the
+domain, or 0. What a script does stands at its head, in `scripts/`.
 """
 
 from dataclasses import dataclass
@@ -44,10 +42,7 @@ class DomainSweep(Transition):
 class DomainMeasure(Transition):
     node: str
     lease: int
-    cursor: str | bytes = "begin"
-    run: str | bytes = ""
-    base: str | bytes = ""
-    sum: str | bytes = "0"
+    state: str | bytes = ""
     names: tuple[bytes, ...] = ()
 
 

@@ -158,6 +158,6 @@ async def test_a_measure_that_comes_to_another_server_is_worth_nothing(
         begun = DomainMeasure(DEFAULT, broker.node, 5_000)
         assert (await broker.run(begun)).outcome is Outcome.OK
         client.set("restms:{default}:measuring", broker.node, px=5_000)
-        late = DomainMeasure(DEFAULT, broker.node, 5_000, "0", "another run", "0", "1000000000")
+        late = DomainMeasure(DEFAULT, broker.node, 5_000, "0 another 0 1000000000")
         assert (await broker.run(late)).outcome is Outcome.GONE
         assert int(client.hget("restms:{default}", "bytes") or 0) < 100_000
