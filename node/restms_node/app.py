@@ -93,10 +93,7 @@ def make_app(node: Node) -> App:
     @app.errorhandler(HTTPException)
     async def failed(error: HTTPException) -> Response:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
-            uris = Uris(base_uri(node.settings, request.scope, {}))
-            return respond(
-                await dispatch(node, Request(request.method, _path(request.scope), {}, uris))
-            )
+            return await any_resource("")  # who asks for that is asked who he is as well
         named = (REQUEST_ID, g.get("request_id", ""))
         return respond(sentence(error.code or 500, _sentence(error)).having(named))
 

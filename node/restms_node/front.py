@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 from restms_cluster.errors import BadRequestError
+from restms_node.clients import is_proxy
 from restms_node.config import Settings
 
 ALWAYS = (
@@ -73,11 +73,7 @@ def shortened(path: str) -> str:
 def _trusted(settings: Settings, scope: Mapping[str, Any]) -> bool:
     if not settings.trusted_proxies or not scope.get("client"):
         return False
-    try:
-        peer = ip_address(scope["client"][0])
-    except ValueError:  # a Unix socket's peer has no address
-        return False
-    return any(peer in network for network in settings.trusted_proxies)
+    return is_proxy(settings.trusted_proxies, scope["client"][0])
 
 
 def _last(values: str | None) -> str:

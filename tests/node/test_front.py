@@ -42,6 +42,8 @@ def test_forwarded_headers_count_only_from_trusted_proxies() -> None:
     assert base(FORWARDED) == "http://node:8080"
     trusted = (ip_network("10.0.0.0/24"),)
     assert base(FORWARDED, trusted_proxies=trusted) == "https://broker.example"
+    mapped = SCOPE | {"client": ("::ffff:10.0.0.9", 1)}  # as IPv4 comes to a socket of IPv6
+    assert base(FORWARDED, mapped, trusted_proxies=trusted) == "https://broker.example"
     assert base(FORWARDED, SCOPE | {"client": ("10.9.9.9", 1)}, trusted_proxies=trusted) == (
         "http://node:8080"
     )

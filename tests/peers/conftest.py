@@ -122,8 +122,9 @@ def serving_at(
     async def serve(**chosen: Any) -> AsyncIterator[Served]:
         # A drain that waits for somebody fails its test.
         settings = Settings(
+            hosts=("*",),
             **{"lane": request.param, "drain_seconds": 10 * SECONDS, "heartbeat_seconds": 0.05}
-            | chosen
+            | chosen,
         )
         waits = Waits(broker.shards, most=100, reread_seconds=SECONDS)
         node = Node(broker, waits, settings, Access())
