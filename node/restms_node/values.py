@@ -136,6 +136,10 @@ def _size(text: str) -> int:
     return _between(1, int(found[1]) * _FACTORS[(found[2] or "").lower()], LARGEST)
 
 
+def _quota(text: str) -> int:
+    return 0 if text in ("off", "0") else _size(text)
+
+
 def _rate(text: str) -> Rate | None:
     if text.lower() == "off":
         return None
@@ -217,6 +221,12 @@ MODULES: Kind[tuple[str, ...]] = Kind(
 URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows what a good one is
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size
+)
+QUOTA: Kind[int] = Kind(
+    "SIZE",
+    f"off, or a size in bytes from 1 to {LARGEST}, such as 512MiB or 8GiB",
+    (int, str),
+    _quota,
 )
 RATE: Kind[Rate | None] = Kind(
     "N/TIME",

@@ -152,7 +152,7 @@ class BrokerMachine(RuleBasedStateMachine):
             if chunks:
                 data = (b"abc",) * chunks
                 staged = self.do(
-                    ContentStage("default", feed, content, "a/b", 3 * chunks, 60_000, "", 0, data)
+                    ContentStage("default", feed, content, "a/b", 3 * chunks, IDLE, "", 0, 0, data)
                 )
                 assert staged == (["ok"] if feed in self.feeds else ["missing"])
             posted.append((address, "", blob, content))
