@@ -299,3 +299,4 @@ class ConfiguredDomain:
     feeds_per_domain: int | None = None
     pipes_per_domain: int | None = None
     bytes_per_domain: int | None = None
+    waits_per_domain: int | None = None

@@ -27,6 +27,7 @@ OWN_LIMITS = {
     "feeds_per_domain": values.whole(),
     "pipes_per_domain": values.whole(),
     "bytes_per_domain": values.QUOTA,
+    "waits_per_domain": values.whole(),
 }
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
@@ -64,11 +65,11 @@ def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
             )
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
-    most_feeds, most_pipes, most_bytes = (_limit(table, key) for key in OWN_LIMITS)
-    most = limits.feeds_per_domain if most_feeds is None else most_feeds
+    own = {key: _limit(table, key) for key in OWN_LIMITS}
+    most = own["feeds_per_domain"] or limits.feeds_per_domain
     if len(feeds) > most:
         raise table.fault(f"The {table.what} has more than {most} feeds.")
-    return ConfiguredDomain(name, title, tuple(feeds), most_feeds, most_pipes, most_bytes)
+    return ConfiguredDomain(name, title, tuple(feeds), **own)
 
 
 def _limit(table: Table, key: str) -> int | None:

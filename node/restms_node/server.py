@@ -189,6 +189,7 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
         broker.shards,
         most=settings.max_waits,
         most_each=settings.max_waits_each,
+        most_in={domain.name: domain.waits_per_domain for domain in settings.domains},
         reread_seconds=reread_seconds,
     )
 

@@ -357,6 +357,8 @@ def test_a_domain_may_have_limits_of_its_own(file: Path) -> None:
     assert (small.feeds_per_domain, small.pipes_per_domain) == (3, None)
     sized = loaded(file, '[[domain]]\nname = "small"\nbytes_per_domain = "8 MiB"\n').domains[-1]
     assert sized.bytes_per_domain == 8 << 20
+    waited = loaded(file, '[[domain]]\nname = "small"\nwaits_per_domain = 5\n').domains[-1]
+    assert waited.waits_per_domain == 5
     with pytest.raises(StartError, match="feeds_per_domain of the domain"):
         loaded(file, '[[domain]]\nname = "small"\nfeeds_per_domain = 0\n')
 
