@@ -35,7 +35,7 @@ class Waits:
         most_each: int | None = None,
         most_in: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
-        """`most` may wait, of them `most_each` of one client, and `most_in` a domain, by its name."""
+        """`most` may wait, `most_each` of one client, and `most_in` a domain, by its name."""
         self._shards = shards
         self._most = most
         self._most_each = most if most_each is None else most_each
