@@ -11,8 +11,9 @@ local keep = ARGV[6]
 local once = ARGV[7]
 local once_milliseconds = ARGV[8]
 local chunk = ARGV[9]
+local quota = ARGV[10]
 
---@ include lib_state lib_feed lib_once lib_chunk lib_upload
+--@ include lib_state lib_feed lib_once lib_chunk lib_upload lib_quota
 
 local source = feed_get(domain, feed)
 if not source then
@@ -25,6 +26,9 @@ end
 local key = content_key(domain, content)
 if place ~= redis.call('HGET', key, 'chunks') then
   return { 'gone' }
+end
+if quota ~= '0' and not quota_take(domain, quota, #chunk * SLACK + STORED) then
+  return { 'no_room' }
 end
 redis.call('SET', chunk_key(domain, content, place), chunk)
 redis.call('HSET', key, 'chunks', place + 1)

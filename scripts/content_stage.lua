@@ -8,9 +8,10 @@ local size = ARGV[4]
 local keep = ARGV[5]
 local once = ARGV[6]
 local once_milliseconds = ARGV[7]
-local chunks = 8 -- ARGV from here on: the bytes, cut into chunks
+local quota = ARGV[8]
+local chunks = 9 -- ARGV from here on: the bytes, cut into chunks
 
---@ include lib_state lib_feed lib_once lib_chunk lib_upload
+--@ include lib_state lib_feed lib_once lib_chunk lib_upload lib_quota
 
 local source = feed_get(domain, feed)
 if not source then
@@ -19,6 +20,9 @@ end
 local answer = upload_answer(domain, source, once)
 if answer then
   return answer
+end
+if quota ~= '0' and not quota_take(domain, quota, size * SLACK + STORED) then
+  return { 'no_room' }
 end
 local key, count = content_key(domain, content), #ARGV - chunks + 1
 content_write(domain, content, source, type, size)

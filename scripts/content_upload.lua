@@ -7,8 +7,9 @@ local content = ARGV[2]
 local place = ARGV[3]
 local keep = ARGV[4]
 local chunk = ARGV[5]
+local quota = ARGV[6]
 
---@ include lib_state lib_feed lib_chunk lib_upload
+--@ include lib_state lib_feed lib_chunk lib_upload lib_quota
 
 if not feed_get(domain, feed) then
   return { 'missing' }
@@ -18,6 +19,9 @@ if place ~= (redis.call('HGET', key, 'chunks') or '0') then
   return { 'gone' } -- it was freed, or this call is late
 end
 if chunk ~= '' then
+  if quota ~= '0' and not quota_take(domain, quota, #chunk * SLACK + ENTRY) then
+    return { 'no_room' }
+  end
   redis.call('SET', chunk_key(domain, content, place), chunk)
   redis.call('HSET', key, 'chunks', place + 1)
 end

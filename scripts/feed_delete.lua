@@ -11,7 +11,7 @@ local by = ARGV[5]
 
 local record = feed_get(domain, feed)
 if not record then
-  return { 'ok' }
+  return { 'missing' }
 end
 if record.configured == '1' then
   return { 'configured' }

@@ -11,7 +11,7 @@ local bounds = ARGV[5]
 
 local record = join_get(domain, join)
 if not record then
-  return { 'ok' }
+  return { 'missing' }
 end
 if record.feed == 'default' then
   return { 'reserved' }

@@ -3,7 +3,7 @@
 -- the blob of each. (One message's id is as it is, several make a JSON list.)
 
 local RUN = 6 -- arguments before the blobs
-local FIRST = 8 -- where the runs of a call's first request stand
+local FIRST = 9 -- where the runs of a call's first request stand
 
 local publish
 do
@@ -217,6 +217,32 @@ do
     return nil
   end
 
+  -- The bytes that a plan stores: of a message that several hold, its body once.
+  local function plan_bytes(source, plan)
+    if plan.run then
+      local bytes = 0
+      for i = plan.first, plan.last do
+        bytes = bytes + #ARGV[i] + ENTRY
+      end
+      return bytes
+    end
+    local message = plan.message
+    local told = #message.address + 2 * #message.id + #message.headers
+    local bytes = (#message.blob + told) * SLACK + plan.count * (ENTRY + told)
+    if source.dedup == '' and is_inline(source, plan) then
+      return bytes
+    end
+    return bytes + STORED
+  end
+
+  local function request_bytes(source, request)
+    local bytes = 0
+    for _, plan in ipairs(request.plans) do
+      bytes = bytes + plan_bytes(source, plan)
+    end
+    return bytes
+  end
+
   local function delayed_commit(source, message, name)
     body_store(domain, name, message, 1)
     if message.life then
@@ -285,6 +311,9 @@ do
       left = tonumber(deliveries),
     }
     local refusal = request_plan(source, request, from, to)
+    if not refusal and quota ~= '0' and not quota_take(domain, quota, request_bytes(source, request)) then
+      refusal = 'no_room'
+    end
     if refusal then
       calls_forget(domain)
       if refusal == 'apart' and from == FIRST then

@@ -142,6 +142,13 @@ local function route_plan(domain, record, message)
   return plan
 end
 
+-- Whether a message is in its one pipe only, and has no body.
+local function is_inline(record, plan)
+  local message = plan.message
+  return plan.count == 1 and not plan.work and not plan.queue and message.contents == ''
+    and #message.blob <= INLINE and message.expires == 0 and record.dead_letter == ''
+end
+
 -- Do what was planned. `name` is for the body, should the message need one.
 local function route_commit(domain, record, plan, name)
   local message = plan.message
@@ -151,8 +158,7 @@ local function route_commit(domain, record, plan, name)
     message_store(domain, message, name, 1)
     works.leave(domain, plan.work)
   elseif plan.count > 0 then
-    if message.body or plan.count > 1 or message.contents ~= '' or #message.blob > INLINE
-      or message.expires > 0 or record.dead_letter ~= '' then
+    if message.body or not is_inline(record, plan) then
       message_store(domain, message, name, plan.count)
     end
     for _, state in ipairs(plan.takers) do

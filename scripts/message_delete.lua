@@ -7,7 +7,23 @@ local calls = 2 -- ARGV from here on, of each call: pipe, number, versions, unmo
 
 --@ include lib_state lib_body lib_pipe lib_content
 
+local TRIMMED = 100000 -- plain messages that go in one call
+
 local left = CHUNK -- messages that this call may still look at
+local trims = TRIMMED -- plain ones that it may still trim
+
+-- Trim plain messages up to `number`; whether more remain. They are numbered without gaps,
+-- or nearly so: then fewer go.
+local function trim(stream, number, length)
+  local upto, more = tonumber(number), false
+  if length > trims then
+    local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+    local most = tonumber(string.match(first, '^%d+')) + trims - 1
+    upto, more = math.min(upto, most), upto > most
+  end
+  redis.call('XTRIM', stream, 'MINID', digits(upto + 1) .. '-0')
+  return more
+end
 
 local function delete(pipe, number, versions, unmodified)
   local key = pipe_key(domain, pipe)
@@ -42,12 +58,19 @@ local function delete(pipe, number, versions, unmodified)
     released, more, looked = messages_release(domain, pipe, number)
     shared, left = shared - released, left - looked
   else
-    redis.call('XTRIM', stream, 'MINID', digits(tonumber(number) + 1) .. '-0')
+    if trims <= 0 then
+      return { 'more' }
+    end
+    more = trim(stream, number, before)
   end
   if state[4] then
     redis.call('ZREMRANGEBYSCORE', key .. ':dropped', '-inf', number)
   end
-  if redis.call('XLEN', stream) ~= before then
+  local after = redis.call('XLEN', stream)
+  if shared == 0 then
+    trims = trims - (before - after)
+  end
+  if after ~= before then
     redis.call('HSET', key, 'shared', shared, 'version', next_version(state[3]))
     pipe_hint(domain, pipe)
     if state[5] and redis.call('EXISTS', domain .. ':queued') == 1 then

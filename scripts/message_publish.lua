@@ -7,9 +7,10 @@
 local domain = KEYS[1]
 local bounds = ARGV[1]
 local deliveries = ARGV[2]
-local calls = 3 -- ARGV from here on, of each call: feed, nonce, once, keep, runs
+local quota = ARGV[3]
+local calls = 4 -- ARGV from here on, of each call: feed, nonce, once, keep, runs
 
---@ include profiles lib_messaging lib_once lib_publish
+--@ include profiles lib_messaging lib_once lib_quota lib_publish
 
 local replies = {}
 local at = calls

@@ -9,11 +9,12 @@ local bounds = ARGV[4]
 --@ include profiles lib_messaging lib_removal
 
 local version = redis.call('HGET', pipe_key(domain, pipe), 'version')
-if version then
-  if is_stale(version, versions, unmodified) then
-    return { 'stale' }
-  end
-  pipe_remove(domain, pipe)
-  settle_and_ring(domain)
+if not version then
+  return { 'missing' }
 end
+if is_stale(version, versions, unmodified) then
+  return { 'stale' }
+end
+pipe_remove(domain, pipe)
+settle_and_ring(domain)
 return { 'ok' }

@@ -65,6 +65,7 @@ class Node:
             *(sys.executable, "-m", "restms_node", "serve"),
             *("--bind", self._bind, "--redis", self._redis),
             *("--drain-delay-seconds", "0"),
+            *("--hosts", "*"),  # tests ask by any name
             *self._options,
         ]
         with self._log.open("ab") as log:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from restms_cluster.errors import BrokenStateError, StateUnavailableError
+from restms_cluster.errors import BrokenStateError, FullError, StateUnavailableError
 from restms_cluster.keeper import Kept
 from restms_cluster.levels import Durability, TooFewReplicasError
 from restms_cluster.link import UndoneError
@@ -19,6 +19,7 @@ from restms_cluster.profiles import Profile
 from restms_cluster.scripts import Grouped, Library, Outcome, Transition
 from restms_cluster.shard import Shard
 from restms_cluster.shards import Shards
+from restms_cluster.shortages import Shortages
 from restms_cluster.transitions import TRANSITIONS
 
 MILLISECONDS = 1000
@@ -47,6 +48,7 @@ class Broker:
     limits: Limits
     node: str
     durability: Durability = field(default_factory=Durability)
+    shortages: Shortages = field(default_factory=Shortages)
     _count: Iterator[int] = field(default_factory=count, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
@@ -173,6 +175,20 @@ class Broker:
         configured = self.domains.get(domain)
         own = configured.pipes_per_domain if configured else None
         return self.limits.pipes_per_domain if own is None else own
+
+    def most_bytes(self, domain: str) -> int:
+        """Return how many bytes a domain may take in Redis; 0 for any number."""
+        configured = self.domains.get(domain)
+        own = configured.bytes_per_domain if configured else None
+        return self.limits.bytes_per_domain if own is None else own
+
+    def no_room(self, domain: str, outcome: str) -> FullError:
+        """Return what to tell who found no room in a domain, and have it measured soon."""
+        self.shortages.tell(domain)
+        return FullError(
+            f"The domain holds the {self.most_bytes(domain)} bytes that it may; {outcome}.",
+            retry_after=2,
+        )
 
     async def _join(self, shard: Shard, transition: Grouped) -> Any:
         head = ("EVALSHA", self.library.digest(transition.script()), *transition.head())

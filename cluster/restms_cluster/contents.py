@@ -37,6 +37,7 @@ def staging(
         int(broker.limits.staged_seconds * MILLISECONDS),
         asked,
         int(broker.limits.idempotency_seconds * MILLISECONDS),
+        broker.most_bytes(feed.domain),
         chunks,
     )
 

@@ -77,6 +77,13 @@ class TooLargeError(RestMSError):
     word = "too_large"
 
 
+class MisdirectedError(RestMSError):
+    """The request is for a host that is not this server (RFC 9110 15.5.20)."""
+
+    status = 421
+    word = "misdirected"
+
+
 class KeyReusedError(RestMSError):
     """The client's key for a request was used for another one before."""
 

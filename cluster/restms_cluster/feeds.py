@@ -95,16 +95,17 @@ async def update(
 
 async def delete(
     broker: Broker, feed: FeedName, condition: Condition = ALWAYS, *, by: str = ANYBODY
-) -> None:
-    """Delete a feed and its joins; a feed that is not there is deleted already.
+) -> bool:
+    """Delete a feed and its joins; False where there is none, which is as well.
 
     Raises ForbiddenError for a configured feed, and where `by` is another's tag than the owner's.
     """
     answer = await broker.run(
         FeedDelete(feed.domain, feed.key, *required(condition), broker.bounds, by)
     )
-    if answer.outcome is not Outcome.OK:
+    if answer.outcome not in (Outcome.OK, Outcome.MISSING):
         raise _refusal(answer.outcome)
+    return answer.outcome is Outcome.OK
 
 
 def hints(feed: FeedName) -> str:

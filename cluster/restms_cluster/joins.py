@@ -75,8 +75,8 @@ async def read(broker: Broker, token: Token) -> Join:
     return join_from(token.domain, answer.values[0])
 
 
-async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
-    """Delete a join.
+async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> bool:
+    """Delete a join; False where there is none, which is as well.
 
     ForbiddenError for the one that a pipe is born with; UnavailableError while so
     many large fan-outs are under way that what they owe the pipe cannot be told.
@@ -84,8 +84,9 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
     answer = await broker.run(
         JoinDelete(token.domain, token.secret, *required(condition), broker.idle, broker.bounds)
     )
-    if answer.outcome is not Outcome.OK:
+    if answer.outcome not in (Outcome.OK, Outcome.MISSING):
         raise _refusal(answer.outcome)
+    return answer.outcome is Outcome.OK
 
 
 def hints(token: Token) -> str:

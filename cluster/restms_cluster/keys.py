@@ -66,6 +66,7 @@ KEYS = (
     Key(":idle", "zset", "while there are pipes"),
     Key(":trash", "set", "until the sweep has freed what it names"),
     Key(":lease", "string", "expires"),
+    Key(":measuring", "string", "expires"),
     Key(":written", "string", "expires"),
     Key(":rate:<bucket>", "string", "expires"),
     Key(":hints", "string", "expires"),

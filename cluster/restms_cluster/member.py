@@ -9,7 +9,7 @@ from functools import partial
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, epochs, sweep
+from restms_cluster import domains, due, epochs, measure, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
@@ -90,6 +90,8 @@ async def run(
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
             nursery.start_soon(due.run, broker, domain.name)
+            if broker.most_bytes(domain.name):
+                nursery.start_soon(measure.run, broker, domain.name, sweep_seconds)
         task_status.started(broker)
 
 

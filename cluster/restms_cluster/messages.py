@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from restms_cluster import blobs, contents, matching
-from restms_cluster.broker import MILLISECONDS, Broker, required
+from restms_cluster.broker import MILLISECONDS, Answer, Broker, required
 from restms_cluster.errors import (
     BadRequestError,
     ForbiddenError,
@@ -62,7 +62,7 @@ async def publish(
     With a `key`, a repeated request routes nothing and has the first one's
     answer. Raises NotFoundError without the feed or a staged content;
     ForbiddenError for a content staged on another feed; FullError where all the
-    pipes that want a message, or the feed that queues it, are full;
+    pipes that want a message, or the feed that queues it, or the domain, are full;
     UnavailableError while too many large fan-outs are under way, or the feed's level
     cannot be kept; TooLargeError for more deliveries than a request may have, or
     messages that too many joins begin like; BadRequestError for an address of too many
@@ -85,13 +85,15 @@ async def publish(
         _asked(key, drafts, rows),
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),
+        broker.most_bytes(feed.domain),
     )
+    staged: Sequence[Answer] = ()
     if Level.REPLICAS in level:
         if steps:  # written before, so what holds of the messages holds of these
-            await broker.run_all(*steps)
+            staged = await broker.run_all(*steps)
         answer = await broker.run_kept(publishing)
     elif steps:
-        answer = (await broker.run_all(*steps, publishing))[-1]
+        *staged, answer = await broker.run_all(*steps, publishing)
     else:
         answer = await broker.run(publishing)
     if answer.outcome is not Outcome.OK:
@@ -100,6 +102,8 @@ async def publish(
             await broker.run_all(
                 *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
             )
+        if Outcome.NO_ROOM in (answer.outcome, *(one.outcome for one in staged)):
+            raise broker.no_room(feed.domain, "nothing was routed")
         raise _refusal(answer.outcome, deliveries)
     if Level.DISK in level:
         broker.shards.home(feed.domain).disk.check_done()

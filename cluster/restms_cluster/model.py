@@ -263,6 +263,7 @@ class Limits:
     text_length: int = 4096
     feeds_per_domain: int = 10_000
     pipes_per_domain: int = 100_000
+    bytes_per_domain: int = 0
     joins_per_pipe: int = 1_000
     messages_per_pipe: int = 100_000
     messages_per_feed: int = 100_000
@@ -297,3 +298,5 @@ class ConfiguredDomain:
     feeds: tuple[ConfiguredFeed, ...] = field(default_factory=tuple)
     feeds_per_domain: int | None = None
     pipes_per_domain: int | None = None
+    bytes_per_domain: int | None = None
+    waits_per_domain: int | None = None

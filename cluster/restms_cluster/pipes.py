@@ -88,13 +88,17 @@ async def update(
         raise _refusal(answer.outcome)
 
 
-async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> None:
-    """Delete a pipe, its joins and its messages; waits on them end with 404."""
+async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) -> bool:
+    """Delete a pipe, its joins and its messages; waits on them end with 404.
+
+    False where there is no such pipe, which is as well.
+    """
     answer = await broker.run(
         PipeDelete(token.domain, token.secret, *required(condition), broker.bounds)
     )
-    if answer.outcome is not Outcome.OK:
+    if answer.outcome not in (Outcome.OK, Outcome.MISSING):
         raise _refusal(answer.outcome)
+    return answer.outcome is Outcome.OK
 
 
 def hints(token: Token) -> str:

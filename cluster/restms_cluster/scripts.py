@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     TYPE_DIFFERS = "type_differs"
     NOT_QUEUEING = "not_queueing"
     QUEUE_FULL = "queue_full"
+    NO_ROOM = "no_room"
     BUSY = "busy"
     BAD_ADDRESS = "bad_address"
     TOO_DEAR = "too_dear"

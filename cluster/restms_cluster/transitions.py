@@ -1,10 +1,9 @@
 """The typed stubs of the scripts: one class each, its fields the script's arguments.
 
-A Grouped one is one of the calls that the script takes at a time.
-
-Empty `versions` and `unmodified` ask for nothing; `idle` and `keep` are in
-milliseconds; `bounds` are most messages of a pipe, most of a feed's queue, and
-most redeliveries. What a script does stands at its head, in `scripts/`.
+A Grouped one is one of the calls that the script takes at a time. Empty `versions` and
+`unmodified` ask for nothing; `idle` and `keep` are in milliseconds; `bounds` are most messages
+of a pipe, most of a feed's queue, and most redeliveries; `quota` is the most bytes of the
+domain, or 0. What a script does stands at its head, in `scripts/`.
 """
 
 from dataclasses import dataclass
@@ -37,6 +36,14 @@ class DomainSweep(Transition):
     pipes: int
     idle: int
     bounds: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainMeasure(Transition):
+    node: str
+    lease: int
+    state: str | bytes = ""
+    names: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,7 @@ class ContentStage(Transition):
     keep: int
     once: str
     once_milliseconds: int
+    quota: int
     chunks: tuple[bytes, ...]
 
 
@@ -183,6 +191,7 @@ class ContentUpload(Transition):
     place: int
     keep: int
     chunk: bytes
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +205,7 @@ class ContentFinish(Transition):
     once: str
     once_milliseconds: int
     chunk: bytes
+    quota: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +241,7 @@ class ContentDelete(Transition):
 
 @dataclass(frozen=True, slots=True)
 class MessagePublish(Grouped):
-    shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries")
+    shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries", "quota")
 
     feed: str
     bounds: str
@@ -240,6 +250,7 @@ class MessagePublish(Grouped):
     once: str
     keep: int
     runs: tuple[Argument, ...]
+    quota: int = 0
 
     @property
     def weight(self) -> int:

@@ -8,7 +8,7 @@ if that is killed, the sweep of any other does.
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import trio
 
@@ -26,7 +26,7 @@ KEEPS = 3  # times the longest pause between pieces of a body that is borne
 _log = logging.getLogger("restms.uploads")
 
 
-async def whole(data: bytes) -> AsyncIterator[bytes]:
+async def whole(data: bytes) -> AsyncGenerator[bytes]:
     """Yield the bytes of a content that are at hand."""
     yield data
 
@@ -46,7 +46,7 @@ async def stage(
     `pieces` yields its bytes, at intervals of at most `pause_seconds`; what it raises
     ends the upload. With a `key`, a repeated request gets the first one's
     content. Raises NotFoundError without the feed, KeyReusedError for a key of
-    another request; nothing is left then.
+    another request, FullError where the domain has no room for it; nothing is left then.
     """
     upload = _Upload(broker, feed, kind, pause_seconds, key, tag)
     try:
@@ -111,10 +111,12 @@ class _Upload:
                 asked,
                 int(broker.limits.idempotency_seconds * MILLISECONDS),
                 data,
+                broker.most_bytes(feed.domain),
             )
-            answer = _checked(await broker.run(finishing))
+            answer = self._checked(await broker.run(finishing))
         else:
-            answer = _checked(await broker.run(staging(broker, feed, token, kind, data, asked)))
+            staged = staging(broker, feed, token, kind, data, asked)
+            answer = self._checked(await broker.run(staged))
         if answer.outcome is Outcome.EXISTS:
             await self.clear()
             return Token(Kind.CONTENT, answer.values[0].decode(), feed.domain)
@@ -139,19 +141,21 @@ class _Upload:
         self._kept_at = trio.current_time()
         keep = int(KEEPS * self._pause * MILLISECONDS)
         feed, secret = self._feed, self._token.secret
-        uploading = ContentUpload(feed.domain, feed.key, secret, self._chunks, keep, chunk)
-        _checked(await self._broker.run(uploading))
+        most = self._broker.most_bytes(feed.domain)
+        uploading = ContentUpload(feed.domain, feed.key, secret, self._chunks, keep, chunk, most)
+        self._checked(await self._broker.run(uploading))
         if chunk:
             self._chunks += 1
 
-
-def _checked(answer: Answer) -> Answer:
-    match answer.outcome:
-        case Outcome.OK | Outcome.EXISTS:
-            return answer
-        case Outcome.ONCE_DIFFERS:
-            raise key_reused()
-        case Outcome.GONE:
-            raise BadRequestError("The body took too long to come.")
-        case _:
-            raise NotFoundError("There is no such feed.")
+    def _checked(self, answer: Answer) -> Answer:
+        match answer.outcome:
+            case Outcome.OK | Outcome.EXISTS:
+                return answer
+            case Outcome.ONCE_DIFFERS:
+                raise key_reused()
+            case Outcome.NO_ROOM:
+                raise self._broker.no_room(self._feed.domain, "the content was not taken")
+            case Outcome.GONE:
+                raise BadRequestError("The body took too long to come.")
+            case _:
+                raise NotFoundError("There is no such feed.")

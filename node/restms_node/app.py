@@ -4,11 +4,12 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import trio
 from h11 import LocalProtocolError
@@ -29,18 +30,17 @@ from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
 from restms_node.guard import PACE, Pace
 from restms_node.health import Health
+from restms_node.hosts import Hosts
 from restms_node.node import Node
 from restms_node.problems import problem, sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
-from restms_node.routes import body_limit, dispatch, streamed
-from restms_node.uris import Uris
+from restms_node.routes import body_limit, dispatch, streamed, takes_in
+from restms_node.uris import Uris, plain
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 SAFE = ("GET", "HEAD", "OPTIONS")
 ALLOW_READING = ("Allow", ", ".join(SAFE))
-READ_AWAY_BYTES = 64 * 1024 * 1024
-READ_AWAY_SECONDS = 5.0
-READ_AWAY_PAUSE = 1.0  # who sends nothing for so long is not about to read either
+LEAST_RATE = 1024  # bytes a second of a content that comes
 
 _log = logging.getLogger("restms.app")
 
@@ -67,7 +67,7 @@ def make_app(node: Node) -> App:
     app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
-    cors = Cors(node.settings.cors_origins)
+    cors, hosts = Cors(node.settings.cors_origins), Hosts(node.settings)
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
@@ -75,16 +75,15 @@ def make_app(node: Node) -> App:
         asked = None
         try:
             asked = _request(node, request)
+            hosts.check(asked.header("host"))
             asked = await known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
-            asked = await received(node, asked, request)
-            if asked.method not in SAFE and not cors.admits(
-                asked.header("origin"), asked.uris.base
-            ):
+            if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not change anything here.")
+            asked = await received(node, asked, request)
             answer = await dispatch(node, asked)
-            if asked.stream is not None:
-                await read_away(asked.stream, request)
+            if isinstance(asked.stream, AsyncGenerator):
+                await asked.stream.aclose()  # what it did not wait for, the connection drops
             answer = await codings.encoded(asked, answer, node.settings.codings)
             answer = answer.having(*asked.fields) if asked.fields else answer
         except RestMSError as error:
@@ -94,13 +93,12 @@ def make_app(node: Node) -> App:
     @app.errorhandler(HTTPException)
     async def failed(error: HTTPException) -> Response:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
-            uris = Uris(base_uri(node.settings, request.scope, {}))
-            return respond(await dispatch(node, Request(request.method, request.path, {}, uris)))
+            return await any_resource("")  # who asks for that is asked who he is as well
         named = (REQUEST_ID, g.get("request_id", ""))
         return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
     _serve_pages(app, node)
-    _serve_sockets(app, node, cors)
+    _serve_sockets(app, node, cors, hosts)
     return app
 
 
@@ -126,7 +124,7 @@ def _serve_pages(app: App, node: Node) -> None:
         app.add_url_rule(path, view_func=page, methods=METHODS, provide_automatic_options=False)
 
 
-def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
+def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
     """Serve the WebSockets of pipes; what cannot be opened is answered as a GET would be."""
 
     @app.websocket("/", defaults={"path": ""})
@@ -135,10 +133,11 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
         asked = None
         try:
             asked = _request(node, websocket)
+            hosts.check(asked.header("host"))
             asked = await known(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
-            if not cors.admits(asked.header("origin"), asked.uris.base):
+            if not cors.admits(asked.headers, asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
@@ -160,9 +159,15 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     query = raw.query_string.decode("latin-1")
     client = raw.scope.get("client")
     peer = client[0] if client else None
-    asked = Request(raw.method, raw.path, headers, uris, query=query, peer=peer)
+    asked = Request(raw.method, _path(raw.scope), headers, uris, query=query, peer=peer)
     g.request_id = request_id(asked)
     return asked.having(id=g.request_id)
+
+
+def _path(scope: Mapping[str, Any]) -> str:
+    """Return the path that was sent. Quart's own is decoded, and loses a slash at its start."""
+    path = scope["raw_path"].decode("latin-1")
+    return plain(path if path.startswith("/") else urlsplit(path).path)
 
 
 async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
@@ -178,7 +183,9 @@ async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
     target, content_type = asked.uris.target(asked.path), asked.header("content-type")
     limit = body_limit(node, raw.method, target, content_type)
     if streamed(raw.method, target, content_type):
-        stream = body_stream(raw, limit, node.settings.body_seconds)
+        # Who sends messages as they happen may well have none for a while.
+        rate = 0 if takes_in(raw.method, target, content_type) else LEAST_RATE
+        stream = body_stream(raw, limit, node.settings.body_seconds, rate)
         if coding is not None:
             stream = codings.decoded(stream, coding, limit)
         return replace(asked, stream=stream)
@@ -193,36 +200,38 @@ async def received(node: Node, asked: Request, raw: QuartRequest) -> Request:
 
 
 async def read_body(raw: QuartRequest, limit: int) -> bytes:
-    """Read the body; TooLargeError where it is over its limit.
+    """Read the body; TooLargeError as soon as it is known to be over its limit.
 
-    What is over is read away, up to a bound: most clients see an answer only
-    when they have sent their request.
+    What the client still sends is dropped by its connection, which then ends.
     """
     body = bytearray()
-    size = 0
     too_large = TooLargeError(f"The body is over its limit of {limit} bytes.")
-    if (raw.content_length or 0) > limit + READ_AWAY_BYTES:
+    if (raw.content_length or 0) > limit:
         raise too_large
     async for chunk in Paced(raw):
-        size += len(chunk)
-        if size > limit + READ_AWAY_BYTES:
-            break
-        if size <= limit:
-            body += chunk
-    if size > limit:
-        raise too_large
+        body += chunk
+        if len(body) > limit:
+            raise too_large
     return bytes(body)
 
 
-async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGenerator[bytes]:
-    """Yield the body as it comes; what may be `limit` bytes is given `seconds` for each piece."""
+async def body_stream(
+    raw: QuartRequest, limit: int, seconds: float, rate: int
+) -> AsyncGenerator[bytes]:
+    """Yield the body, of at most `limit` bytes, as it comes.
+
+    BadRequestError where nothing comes for so many seconds, or where the client falls so
+    far behind the least rate in bytes a second: the time until a piece is asked for is not
+    the client's.
+    """
     if (raw.content_length or 0) > limit:
         raise TooLargeError(f"The body is over its limit of {limit} bytes.")
-    size = 0
+    size, patience = 0, seconds
     pieces = aiter(Paced(raw))
     while True:
+        asked_at = trio.current_time()
         try:
-            with trio.fail_after(seconds):
+            with trio.fail_after(patience):
                 piece = await anext(pieces, None)
         except trio.TooSlowError:
             raise BadRequestError("The body took too long to come.") from None
@@ -231,23 +240,10 @@ async def body_stream(raw: QuartRequest, limit: int, seconds: float) -> AsyncGen
         size += len(piece)
         if size > limit:
             raise TooLargeError(f"The body is over its limit of {limit} bytes.")
+        if rate:
+            left = patience - (trio.current_time() - asked_at)
+            patience = min(seconds, max(0.0, left) + len(piece) / rate)
         yield piece
-
-
-async def read_away(stream: AsyncIterator[bytes], raw: QuartRequest) -> None:
-    """Read what an answer did not wait for, within bounds: most clients send first, and then read.
-
-    After the bounds the connection is closed under the client.
-    """
-    if isinstance(stream, AsyncGenerator):
-        await stream.aclose()
-    size, end = 0, trio.current_time() + READ_AWAY_SECONDS
-    with trio.move_on_after(READ_AWAY_PAUSE) as patience:
-        async for piece in Paced(raw):
-            size += len(piece)
-            if size > READ_AWAY_BYTES:
-                break
-            patience.deadline = min(end, trio.current_time() + READ_AWAY_PAUSE)
 
 
 class Paced:

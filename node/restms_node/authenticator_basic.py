@@ -41,20 +41,26 @@ class BasicAuthenticator:
             await other.done.wait()
             if other.told:
                 return other.principal
-        if len(self._under_way) >= MOST_WAITING:
+        under_way = self._under_way
+        if len(under_way) >= MOST_WAITING:
             raise UnavailableError("Too many passwords are being checked; try again.")
-        check = self._under_way[credentials] = _Check()
+        check = under_way[credentials] = _Check()
         try:
             check.principal = await self._checked(credentials)
             check.told = True
         finally:
-            del self._under_way[credentials]
+            del under_way[credentials]
             check.done.set()
         return check.principal
 
     async def run(self, remembered: Remembered) -> None:
         """Read the file again when it changes."""
-        await self._file.run(remembered.forget)
+
+        def changed() -> None:
+            self._under_way = {}  # what is under way may find what was right before
+            remembered.forget()
+
+        await self._file.run(changed)
 
     async def _checked(self, credentials: str) -> Principal | None:
         pair = decoded(credentials)

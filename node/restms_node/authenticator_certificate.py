@@ -8,8 +8,8 @@ import base64
 import binascii
 import time
 from functools import lru_cache
-from ipaddress import ip_address
 
+from restms_node.clients import is_proxy
 from restms_node.configured_access import RFC9440, Certificates
 from restms_node.principals import Principal, is_principal_name
 from restms_node.values import Network
@@ -25,11 +25,10 @@ class CertificateAuthenticator:
         self._settings = settings
         self._proxies = proxies
         self._named = lru_cache(maxsize=MOST_REMEMBERED)(self._read)
-        self._trusted = lru_cache(maxsize=MOST_REMEMBERED)(self._is_proxy)
 
     def trusts(self, peer: str | None) -> bool:
         """Tell whether a client with this address is a trusted proxy."""
-        return peer is not None and self._trusted(peer)
+        return is_proxy(self._proxies, peer)
 
     def check(self, value: str) -> Principal | None:
         """Return whom the header names; None for what names nobody, or not any more."""
@@ -37,13 +36,6 @@ class CertificateAuthenticator:
         if principal and principal.expires is not None and principal.expires <= time.time():
             return None
         return principal
-
-    def _is_proxy(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:  # a Unix socket's peer has no address
-            return False
-        return any(address in network for network in self._proxies)
 
     def _read(self, value: str) -> Principal | None:
         subject, expires = value, None

@@ -111,6 +111,7 @@ class TokenAuthenticator:
                 leeway=settings.leeway,
                 options={"require": ["exp", "iss", "aud"]},
             )
+            claims["exp"] = float(claims["exp"])  # here, for what is too large is wrong as well
         except _WRONG:
             return None
         return claims
@@ -128,7 +129,7 @@ class TokenAuthenticator:
         )
         if not all(map(is_principal_name, (name, *names))):
             return None
-        expires = float(claims["exp"]) + settings.leeway
+        expires = claims["exp"] + settings.leeway
         return Principal(name, frozenset(names), expires, method="jwt")
 
 

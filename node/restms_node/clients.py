@@ -29,6 +29,12 @@ def client_of(proxies: Sequence[Network], peer: str | None, headers: Mapping[str
     return _shared(address)
 
 
+def is_proxy(proxies: Sequence[Network], peer: str | None) -> bool:
+    """Tell whether that is the address of a trusted proxy; a Unix socket's peer has none."""
+    address = _address(peer or "")
+    return address is not None and any(address in network for network in proxies)
+
+
 @lru_cache(maxsize=4096)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     host = text

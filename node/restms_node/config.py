@@ -50,6 +50,7 @@ LIMITS_HELP = {
     "text_length": "longest title, licence, property or header, in characters",
     "feeds_per_domain": "most feeds in a domain",
     "pipes_per_domain": "most pipes in a domain",
+    "bytes_per_domain": "most bytes that a domain takes in Redis; off for any number",
     "joins_per_pipe": "most joins of a pipe",
     "messages_per_pipe": "most messages that a pipe holds; a full pipe takes no more",
     "messages_per_feed": "most messages that wait in a feed, to be handed out or for their time",
@@ -103,6 +104,12 @@ class Settings:
     )
     trusted_proxies: tuple[Network, ...] = _option(
         values.NETWORKS, (), "proxies whose X-Forwarded-Proto, -Host and -For are believed"
+    )
+    hosts: tuple[str, ...] = _option(
+        values.HOSTS,
+        (),
+        "host names that a server without an authenticator answers to, beside this machine's own "
+        "and that of --base-url; * for all",
     )
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
@@ -321,6 +328,8 @@ def _default(item: Field[Any]) -> str:
     value = item.default
     if value is None:
         return "off" if item.metadata["kind"] is values.RATE else ""
+    if item.name == "bytes_per_domain":
+        return "off"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
@@ -331,6 +340,8 @@ def _default(item: Field[Any]) -> str:
 def _limit_kind(item: Field[Any]) -> Kind[Any]:
     if item.name.endswith("_bytes"):
         return values.SIZE
+    if item.name == "bytes_per_domain":
+        return values.QUOTA
     return values.seconds() if item.type is float else values.whole()
 
 

@@ -23,7 +23,12 @@ from restms_node import values
 from restms_node.tables import Table, listed
 
 DOMAIN = "domain"
-OWN_LIMITS = ("feeds_per_domain", "pipes_per_domain")
+OWN_LIMITS = {
+    "feeds_per_domain": values.whole(),
+    "pipes_per_domain": values.whole(),
+    "bytes_per_domain": values.QUOTA,
+    "waits_per_domain": values.whole(),
+}
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
 
@@ -60,20 +65,21 @@ def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
             )
     if not any(feed.name == DEFAULT for feed in feeds):
         feeds.insert(0, DEFAULT_FEED)
-    most_feeds, most_pipes = (_limit(table, key) for key in OWN_LIMITS)
-    most = limits.feeds_per_domain if most_feeds is None else most_feeds
+    own = {key: _limit(table, key) for key in OWN_LIMITS}
+    most = own["feeds_per_domain"] or limits.feeds_per_domain
     if len(feeds) > most:
         raise table.fault(f"The {table.what} has more than {most} feeds.")
-    return ConfiguredDomain(name, title, tuple(feeds), most_feeds, most_pipes)
+    return ConfiguredDomain(name, title, tuple(feeds), **own)
 
 
 def _limit(table: Table, key: str) -> int | None:
     if key not in table.values:
         return None
+    kind = OWN_LIMITS[key]
     try:
-        return values.whole().from_toml(table.values[key])
+        return kind.from_toml(table.values[key])
     except ValueError as error:
-        text = f"The {key} of the {table.what} must be {values.whole().expected}."
+        text = f"The {key} of the {table.what} must be {kind.expected}."
         raise table.fault(text, key) from error
 
 

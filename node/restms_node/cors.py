@@ -12,6 +12,8 @@ EXPOSED = (
     "RateLimit, RateLimit-Policy"
 )
 PREFLIGHT_SECONDS = "600"
+NONE, SAME_ORIGIN = "none", "same-origin"
+"""What Sec-Fetch-Site says where no page of another origin is at work (Fetch Metadata)."""
 
 
 class Cors:
@@ -20,14 +22,18 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
 
-    def admits(self, origin: str | None, base: str) -> bool:
-        """Tell whether a page of this origin may change anything here.
+    def admits(self, request: Mapping[str, str], base: str) -> bool:
+        """Tell whether a page that sends a request, if one does, may change anything here.
 
         Browsers send simple requests of any page without asking first; other
-        clients send no Origin.
+        clients send no Origin. Where something took the Origin away, a browser's
+        Sec-Fetch-Site still tells that the page is another's.
         """
-        if origin is None or "*" in self._origins or origin in self._origins:
+        origin = request.get("origin")
+        if "*" in self._origins or origin in self._origins:
             return True
+        if origin is None:
+            return request.get("sec-fetch-site", NONE).lower() in (NONE, SAME_ORIGIN)
         # Not the scheme: a proxy may have taken TLS off without saying so.
         return origin.partition("://")[2] == urlsplit(base).netloc
 

@@ -28,6 +28,7 @@ _CHILDREN: dict[str, tuple[str, ...]] = {
 
 _SEPARATOR = "\n"  # between namespace and name, as Expat gives them
 _PIECE = 64 * 1024
+_NAMESPACE_LENGTH = 255  # Expat puts it before every name: a long one would be copied each time
 _SPECIAL = re.compile('[&<>"\t\n\r]')
 
 
@@ -42,6 +43,7 @@ def read(data: bytes) -> Tree:
     if len(data) > parser.buffer_size:
         parser.buffer_size = _PIECE
     parser.StartDoctypeDeclHandler = _refuse_dtd
+    parser.StartNamespaceDeclHandler = _check_namespace
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.characters
@@ -118,6 +120,11 @@ class _Reader:
 
 def _refuse_dtd(*_: Any) -> None:
     raise BadRequestError("The document has a DTD, which is not accepted.")
+
+
+def _check_namespace(_prefix: str | None, uri: str | None) -> None:
+    if uri is not None and len(uri) > _NAMESPACE_LENGTH:
+        raise BadRequestError(f"A namespace has at most {_NAMESPACE_LENGTH} characters.")
 
 
 def _write(pieces: list[str], name: str, element: Element, indent: str) -> None:

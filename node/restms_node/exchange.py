@@ -105,7 +105,8 @@ class Answer:
     """A status, headers and a body: whole, or a `stream`, of `length` bytes where that is known.
 
     A stream that is found to be impossible to go on with raises a RestMSError: the
-    connection is then cut, which tells the client that its body is short.
+    connection is then cut, which tells the client that its body is short. `changed` is
+    False where a change was asked for, and all was so already.
     """
 
     status: int
@@ -113,9 +114,15 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
     stream: Stream | None = None
     length: int | None = None
+    changed: bool = True
 
     def having(self, *headers: tuple[str, str]) -> Self:
         """Return the same answer with more headers."""
         return type(self)(
-            self.status, (*self.headers, *headers), self.body, self.stream, self.length
+            self.status,
+            (*self.headers, *headers),
+            self.body,
+            self.stream,
+            self.length,
+            self.changed,
         )

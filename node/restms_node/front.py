@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
 
 from restms_cluster.errors import BadRequestError
+from restms_node.clients import is_proxy
 from restms_node.config import Settings
 
 ALWAYS = (
@@ -18,7 +18,10 @@ ALWAYS = (
 NO_BODY = (204, 304)
 
 _AUTHORITY = re.compile(
-    r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+    # A name's labels are as DNS has them (RFC 1035 2.3.4): libraries fail over longer ones.
+    r"(?:(?=[^:]{1,253}(?::|$))[A-Za-z0-9_~-]{1,63}(?:\.[A-Za-z0-9_~-]{1,63})*\.?"
+    r"|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?",
+    re.ASCII,
 )
 _HTTP = {"ws": "http", "wss": "https"}  # the resources of a WebSocket have URIs of HTTP
 _SECRET = re.compile(r"([0-9a-f]{4})[0-9a-f]{12,}", re.IGNORECASE)  # or most of one
@@ -70,11 +73,7 @@ def shortened(path: str) -> str:
 def _trusted(settings: Settings, scope: Mapping[str, Any]) -> bool:
     if not settings.trusted_proxies or not scope.get("client"):
         return False
-    try:
-        peer = ip_address(scope["client"][0])
-    except ValueError:  # a Unix socket's peer has no address
-        return False
-    return any(peer in network for network in settings.trusted_proxies)
+    return is_proxy(settings.trusted_proxies, scope["client"][0])
 
 
 def _last(values: str | None) -> str:

@@ -1,11 +1,10 @@
 """A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
 import logging
-from typing import cast
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast
 
 import trio
-from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -18,8 +17,10 @@ from hypercorn.typing import (
 
 from restms_cluster.errors import RestMSError
 
-BODY_SECONDS = 5.0
 PACE = "restms.pace"  # the scope's key
+PROCEED = "restms.proceed"  # in the connection's state
+
+Proceed: TypeAlias = Callable[[], Awaitable[None]]
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 _log = logging.getLogger("restms.guard")
@@ -28,22 +29,28 @@ _log = logging.getLogger("restms.guard")
 class Pace:
     """Lets a request's body come no faster than it is read, for Quart would keep it all."""
 
-    def __init__(self, receive: ASGIReceiveCallable) -> None:
+    def __init__(self, receive: ASGIReceiveCallable, proceed: Proceed | None) -> None:
+        """Begin; `proceed` is called before the first piece, where the client waits for it."""
         self._receive = receive
+        self._proceed = proceed
         self._wanted = trio.Event()
-        self._wanted.set()
-        self._ended = False
+        if proceed is None:
+            self._wanted.set()
+        self.ended = False
         self._dropped = False
 
     async def receive(self) -> ASGIReceiveEvent:
         """Return the next event, once somebody wants it."""
-        if not self._ended:
+        if not self.ended:
             await self._wanted.wait()
             self._wanted = trio.Event()
+            if self._proceed is not None:
+                proceed, self._proceed = self._proceed, None
+                await proceed()
         while True:
             event = await self._receive()
             if event["type"] != "http.request" or not event.get("more_body"):
-                self._ended = True
+                self.ended = True
             elif self._dropped or not event["body"]:
                 continue  # whoever wants more would not notice it
             break
@@ -56,11 +63,12 @@ class Pace:
     def drop(self) -> None:
         """Let all come that still comes: nobody reads it, and Hypercorn waits until it is taken."""
         self._dropped = True
+        self._proceed = None
         self._wanted.set()
 
 
 class Guard:
-    """Refuses what could smuggle a second request past a proxy; lets every answer end in peace."""
+    """Lets a body come no faster than it is read, and every answer end in peace."""
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
@@ -68,18 +76,15 @@ class Guard:
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
-        """Pass a request on, or answer it with 400 and end its connection (RFC 9112 6.1)."""
+        """Pass a request on."""
         if scope["type"] == "http":
-            fault = _fault(scope)
-            if fault is not None:
-                if await _read_on(receive):
-                    await _refuse(send, fault)
-                return
             pace = None
             if scope["method"] in WITHOUT_BODY:
                 receive = _without_body(receive)
             else:
-                pace = Pace(receive)
+                expects = any(name == b"expect" for name, _ in scope["headers"])
+                proceed = scope.get("state", {}).get(PROCEED) if expects else None
+                pace = Pace(receive, cast("Proceed | None", proceed))
                 receive = pace.receive
                 scope = cast("HTTPScope", {**scope, PACE: pace})
             try:
@@ -89,46 +94,8 @@ class Guard:
                 # Hypercorn closes the connection, which tells the client.
                 for error in errors.exceptions:
                     _log.warning("an answer was cut short: %s", error)
-                if scope["http_version"] == "2":
-                    # There the connection goes on: a body shorter than its length tells.
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif scope["type"] == "websocket":
-            if _names_a_path(scope["path"]):
-                _decline_compression(send)
-                await self._app(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": 1002, "reason": None})
         else:
             await self._app(scope, receive, send)
-
-
-def _fault(scope: HTTPScope) -> str | None:
-    """Return the sentence that tells why a request is refused whatever it wants; or None."""
-    names = [name.lower() for name, _ in scope["headers"]]
-    if b"transfer-encoding" in names and b"content-length" in names:
-        return "A request has either Content-Length or Transfer-Encoding, not both."
-    return None if _names_a_path(scope["path"]) else "The request's target is not a path or a URI."
-
-
-def _names_a_path(target: str) -> bool:
-    """Tell whether a request's target has a path (RFC 9112 3.2): Quart fails where it has none."""
-    if target.startswith(("/", "*")):
-        return True
-    try:
-        return urlsplit(target).path.startswith("/")
-    except ValueError:
-        return False
-
-
-def _decline_compression(send: ASGISendCallable) -> None:
-    """Overlook a WebSocket client's offer to compress, for Hypercorn would always take it up.
-
-    That costs some 300 KB a connection, and a frame may then grow a thousandfold
-    before anybody looks at its size. There is no option for it.
-    """
-    stream = getattr(send, "__self__", None)
-    if isinstance(stream, WSStream):
-        stream.handshake.extensions = None
 
 
 def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
@@ -154,40 +121,11 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCalla
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
         if pace is not None and event["type"] == "http.response.start":
+            if not pace.ended:
+                # Nobody reads the rest: the client must not send another request behind it.
+                event["headers"] = [*event["headers"], (b"connection", b"close")]
             pace.drop()
         with trio.CancelScope(shield=last):
             await send(event)
 
     return send_event
-
-
-async def _read_on(receive: ASGIReceiveCallable) -> bool:
-    """Read the body away; tell whether there is still somebody to answer.
-
-    While Hypercorn reads it may find what follows to be no HTTP, answer that
-    itself, and close: two answers at a time would break each other.
-    """
-    with trio.move_on_after(BODY_SECONDS):
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return False
-            if event["type"] == "http.request" and not event.get("more_body"):
-                return True
-    return True
-
-
-async def _refuse(send: ASGISendCallable, fault: str) -> None:
-    body = f"{fault}\n".encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 400,
-            "headers": [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                (b"connection", b"close"),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -66,9 +66,8 @@ class Intake:
 
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
-        with self._node.waits.place(
-            self._node.who(self._request)
-        ):  # it lasts as long as the client likes
+        who = self._node.who(self._request)
+        with self._node.waits.place(who, self._feed.domain):  # it lasts as long as the client likes
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)

@@ -26,7 +26,7 @@ from restms_node.lane_requests import END, HEAD_BYTES, Head, Heads
 from restms_node.lane_streams import Replayed
 from restms_node.lane_wire import Wire
 from restms_node.node import Node
-from restms_node.problems import problem, sentence
+from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.uris import Uris
 
@@ -65,7 +65,7 @@ class Lane:
         try:
             goes_on = await self._serve(wire)
         except BadRequestError as error:
-            await self._refuse(wire, problem(error))
+            await self._refuse(wire, refused(self._node, None, error))
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client has gone, or does not read, or we have closed
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections

@@ -20,6 +20,7 @@ from restms_node import resources_feed, resources_message, resources_pipe
 from restms_node.access import AUTHORIZATION, more_than_once
 from restms_node.config import Settings
 from restms_node.front import is_authority
+from restms_node.hosts import Hosts
 from restms_node.negotiation import content_representation
 from restms_node.routes import Handler
 from restms_node.uris import Target, Uris
@@ -41,7 +42,8 @@ _QUERY = rb"[A-Za-z0-9._~=&-]+"
 _ELSEWHERE = frozenset(
     (
         *("transfer-encoding", "expect", "upgrade", "te", "trailer", "http2-settings"),
-        *("content-encoding", "origin", "access-control-request-method", "range"),
+        *("content-encoding", "origin", "sec-fetch-site", "access-control-request-method"),
+        "range",
     )
 )
 """Headers whose meaning only the whole server knows."""
@@ -84,7 +86,7 @@ class Heads:
         )
         # Who publishes sends the same head again and again; who reads, the same but its first line.
         self._kept = lru_cache(maxsize=_KEPT_HEADS)(self._read)
-        self._headers = partial(_headers, once=once)
+        self._headers = partial(_headers, once=once, hosts=Hosts(settings))
         self._kept_headers = lru_cache(maxsize=_KEPT_HEADS)(self._headers)
 
     def may_begin(self, data: bytes) -> bool:
@@ -193,8 +195,8 @@ def _check_websocket(headers: Mapping[str, str]) -> None:
         )
 
 
-def _headers(data: bytes, once: Collection[str]) -> Mapping[str, str] | None:
-    """Return the headers that these lines hold; None where the client wants another protocol.
+def _headers(data: bytes, once: Collection[str], hosts: Hosts) -> Mapping[str, str] | None:
+    """Return the headers that these lines hold; None where it is not for the lane to answer.
 
     llhttp refuses what could be read in two ways: bare CR or LF, folded lines,
     blanks before a colon, control characters, and lengths that are doubled,
@@ -214,6 +216,25 @@ def _headers(data: bytes, once: Collection[str]) -> Mapping[str, str] | None:
     if host == "" and lines.hosts == 1:
         return None  # which HTTP allows
     if host is None or lines.hosts > 1 or not is_authority(host):
+        raise BadRequestError("The request does not have exactly one Host, a name and port.")
+    return lines.found if hosts.knows(host) else None
+
+
+def checked(data: bytes, *, with_host: bool) -> Mapping[str, str]:
+    """Return the headers of any request, read as the lane reads them; BadRequestError as there.
+
+    HTTP/1.0 needs no Host; a Host that is there must be one all the same.
+    """
+    lines = _Lines(())
+    try:
+        HttpRequestParser(lines).feed_data(_ANY_LINE + data)
+    except HttpParserUpgrade:
+        _check_websocket(lines.found)
+    except HttpParserError:
+        raise _not_http() from None
+    host = lines.found.get("host")
+    missing = host is None and with_host
+    if missing or lines.hosts > 1 or (host and not is_authority(host)):
         raise BadRequestError("The request does not have exactly one Host, a name and port.")
     return lines.found
 

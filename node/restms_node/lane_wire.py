@@ -12,7 +12,14 @@ from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 PIECE_BYTES = 16 * 1024
 AHEAD_BYTES = 16 * 1024  # of what a client sends while its request waits, no more is read
+LEAST_RATE = 8 * 1024  # bytes a second that a client must read, beside a pause
+LEAST_PAUSE = 30.0
 PARTING_SECONDS = 1.0  # for a client to read its last answer
+
+
+def least_seconds(size: int) -> float:
+    """Return how long a client may take to read so many bytes, or else it is given up."""
+    return LEAST_PAUSE + size / LEAST_RATE
 
 
 class Wire:
@@ -64,13 +71,15 @@ class Wire:
             await self._send_on(memoryview(data)[sent:], seconds)
 
     async def _send_on(self, rest: memoryview, seconds: float) -> None:
-        while rest:
-            with trio.fail_after(seconds):
-                await wait_writable(self._socket)
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                continue
+        # Who takes a byte now and then would keep the answer in memory for ever.
+        with trio.fail_after(least_seconds(len(rest))):
+            while rest:
+                with trio.fail_after(seconds):
+                    await wait_writable(self._socket)
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    continue
 
     async def part(self) -> None:
         """Let the client read: if we closed on what it has sent, it would lose the last answer."""

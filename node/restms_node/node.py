@@ -95,7 +95,8 @@ class Node:
                 raise self.lapsed() from None
             except UnavailableError:
                 return  # who was let in stays in until it can be told
-            if now.name != request.principal.name:
+            before = request.principal
+            if (now.name, now.groups) != (before.name, before.groups):  # so may be what he may do
                 raise self.lapsed()
 
     def lapsed(self) -> LapsedError:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
+from urllib.parse import unquote
 
 from restms_cluster import feeds, messages, uploads
 from restms_cluster.errors import BadRequestError, ForbiddenError, NotFoundError
@@ -65,8 +66,8 @@ async def change(node: Node, request: Request, feed: FeedName) -> Answer:
 
 async def remove(node: Node, request: Request, feed: FeedName) -> Answer:
     """DELETE: the feed and its joins."""
-    await feeds.delete(node.broker, feed, request.condition, by=_by(request))
-    return Answer(200)
+    found = await feeds.delete(node.broker, feed, request.condition, by=_by(request))
+    return Answer(200, changed=found)
 
 
 async def post(node: Node, request: Request, feed: FeedName) -> Answer:
@@ -193,6 +194,6 @@ def _staged(node: Node, request: Request, href: str) -> Token:
     target = request.uris.reference(request.path, href)
     if not isinstance(target, Token):
         raise NotFoundError("A content's href is not the URI of a staged content.")
-    if node.audit is not None and str(target) not in href:
-        anothers(node.audit, request, href)
+    if node.audit is not None and str(target) not in (plain := unquote(href)):
+        anothers(node.audit, request, plain)
     return target

@@ -23,5 +23,5 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 
 async def remove(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the feed's messages no longer reach the pipe by this join."""
-    await joins.delete(node.broker, token, request.condition)
-    return Answer(200)
+    found = await joins.delete(node.broker, token, request.condition)
+    return Answer(200, changed=found)

@@ -51,8 +51,8 @@ async def change(node: Node, request: Request, token: Token) -> Answer:
 
 async def remove(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the pipe, its joins and its messages."""
-    await pipes.delete(node.broker, token, request.condition)
-    return Answer(200)
+    found = await pipes.delete(node.broker, token, request.condition)
+    return Answer(200, changed=found)
 
 
 async def join(node: Node, request: Request, token: Token) -> Answer:

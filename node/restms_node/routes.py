@@ -43,8 +43,13 @@ JOIN: Methods = {"GET": resources_join.describe, "DELETE": resources_join.remove
 MESSAGE: Methods = {"GET": resources_message.describe, "DELETE": resources_message.acknowledge}
 CONTENT: Methods = {"GET": resources_content.fetch, "DELETE": resources_content.remove}
 
-EVENTS: Mapping[str, str] = {"POST": "created", "PUT": "changed", "DELETE": "deleted"}
-"""What the audit log calls a change of a feed, a pipe or a join."""
+EVENTS: Mapping[tuple[str, int], str] = {
+    ("POST", 201): "created",
+    ("PUT", 200): "changed",
+    ("PUT", 204): "changed",
+    ("DELETE", 200): "deleted",
+}
+"""What the audit log calls a change of a feed, a pipe or a join, by method and status."""
 
 
 def methods(target: Target) -> Methods:
@@ -108,7 +113,8 @@ async def dispatch(node: Node, request: Request) -> Answer:
         answer = await _handled(node, request, target)
     except RestMSError as error:
         return refused(node, request, error)
-    if node.audit is None or not _changes(request.method, target) or answer.status >= 300:
+    event = EVENTS.get((request.method, answer.status)) if answer.changed else None
+    if node.audit is None or event is None or not _changes(request.method, target):
         return answer
     named, uri = request_id(request), dict(answer.headers).get("Location")
     if uri is not None:
@@ -116,7 +122,7 @@ async def dispatch(node: Node, request: Request) -> Answer:
     node.audit.changed(
         request,
         named,
-        event=EVENTS[request.method],
+        event=event,
         noun=_noun(target),
         uri=(uri or request.path).removeprefix(request.uris.base),
         status=answer.status,
@@ -148,7 +154,7 @@ def _changes(method: str, target: Target) -> bool:
         case FeedName():
             return method in ("PUT", "DELETE")
         case Token(kind=Kind.PIPE | Kind.JOIN, number=None):
-            return method in EVENTS
+            return method in ("POST", "PUT", "DELETE")
     return False
 
 

@@ -189,12 +189,26 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
         broker.shards,
         most=settings.max_waits,
         most_each=settings.max_waits_each,
+        most_in={domain.name: domain.waits_per_domain for domain in settings.domains},
         reread_seconds=reread_seconds,
     )
 
 
 async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
     settings = node.settings
+    app = ASGIWrapper(Guard(make_app(node)))
+    with trio.CancelScope() as everything:
+        await serve_connections(
+            app,
+            of_hypercorn(settings),
+            listener,
+            node,
+            partial(_until_told, settings, node.waits, everything, ready),
+        )
+
+
+def of_hypercorn(settings: Settings) -> Config:
+    """Return Hypercorn's configuration."""
     config = Config()
     config.graceful_timeout = settings.drain_seconds
     config.keep_alive_timeout = KEEP_ALIVE_SECONDS
@@ -203,15 +217,7 @@ async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], o
     config.include_server_header = False
     config.loglevel = "WARNING"
     config.websocket_max_message_size = FRAME_BYTES
-    app = ASGIWrapper(Guard(make_app(node)))
-    with trio.CancelScope() as everything:
-        await serve_connections(
-            app,
-            config,
-            listener,
-            node,
-            partial(_until_told, settings, node.waits, everything, ready),
-        )
+    return config
 
 
 async def _until_told(

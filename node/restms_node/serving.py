@@ -1,26 +1,59 @@
 """Serving connections: the lane's where there is one, else Hypercorn's.
 
 Hypercorn's own loop (hypercorn.trio.run) gives every connection to its
-TCPServer; this is the same loop, but asks the lane first.
+TCPServer, ours a stricter one; this is the same loop, but asks the lane first.
 """
 
 import logging
+import math
+import resource
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
+from restms_cluster.errors import UnavailableError
+from restms_node.connections import Server
 from restms_node.lane import Lane
+from restms_node.lane_answers import written
 from restms_node.lane_streams import Replayed
 from restms_node.node import Node
+from restms_node.problems import problem
+
+RESERVED_FILES = 100  # for Redis, the log, uploads, and connections that are turned away
+
+SHORTAGE_SECONDS = 10.0
 
 _log = logging.getLogger("restms.serving")
+
+
+class Shortage:
+    """Tells of files that are missing for connections, in one line now and then.
+
+    Trio looks again ten times a second, each time with a stack trace in the log.
+    """
+
+    def __init__(self) -> None:
+        self._told_at = -math.inf
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line of Trio's is to be written; as a filter of its log."""
+        record.exc_info = None
+        now = time.monotonic()
+        told = now - self._told_at < SHORTAGE_SECONDS
+        if not told:
+            self._told_at = now
+        return not told
+
+
+logging.getLogger("trio.serve_listeners").addFilter(Shortage())
 
 
 async def serve_connections(
@@ -37,42 +70,108 @@ async def serve_connections(
     async with trio.open_nursery() as application:
         await application.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as nursery:
             lane = None
             if node.settings.lane:
-                lane = Lane(node, connections, idle_seconds=config.keep_alive_timeout)
-
-            async def serve(stream: trio.SocketStream) -> None:
-                goes_on = Replayed(stream) if lane is None else await lane.serve(stream)
-                if goes_on is not None:
-                    # It takes any stream, though it names one only.
-                    any_stream = cast("trio.SSLStream[trio.SocketStream]", goes_on)
-                    own_state = ConnectionState(state.copy())
-                    try:
-                        with goes_on.scope:
-                            await TCPServer(app, config, context, own_state, any_stream)
-                    # Hypercorn does not catch what bad HTTP/2 does to it; it must not end others.
-                    except* Exception as errors:  # noqa: BLE001
-                        _log.warning("a connection was closed: %s", _first(errors))
-                        await trio.aclose_forcefully(goes_on)
-                    if goes_on.scope.cancelled_caught:
-                        await trio.aclose_forcefully(goes_on)
-
+                lane = Lane(node, nursery, idle_seconds=config.keep_alive_timeout)
+            connections = Connections(app, config, context, state, lane)
             try:
                 async with trio.open_nursery() as accepting:
                     if lane is not None:
                         accepting.start_soon(lane.sweep)
                     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-                    await accepting.start(_accept, serve, listeners, connections)
+                    await accepting.start(_accept, connections.serve, listeners, nursery)
                     await until_told()
                     accepting.cancel_scope.cancel()
             finally:
                 await context.terminated.set()
-                if lane is not None:
-                    lane.close()
-                connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                nursery.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                connections.end_by(nursery.cancel_scope.deadline)
         await lifespan.wait_for_shutdown()
         application.cancel_scope.cancel()
+
+
+class Connections:
+    """Serves connections, as many as there are places for."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        lane: Lane | None,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._context = context
+        self._state = state
+        self._lane = lane
+        self._places = Places()
+        self._servers = set[Server]()
+        self._latest = math.inf
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve a connection to its end."""
+        with self._places.taken() as place:
+            if not place:
+                await _turn_away(stream)
+                return
+            goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
+            if goes_on is not None:
+                await self._serve_by_hypercorn(goes_on)
+
+    def end_by(self, latest: float) -> None:
+        """Close those that have nothing to be answered, and end the others by that time."""
+        if self._lane is not None:
+            self._lane.close()
+        self._latest = latest
+        for server in self._servers:
+            server.end_by(latest)
+
+    async def _serve_by_hypercorn(self, stream: Replayed) -> None:
+        # It takes any stream, though it names one only.
+        any_stream = cast("trio.SSLStream[trio.SocketStream]", stream)
+        state = ConnectionState(self._state.copy())
+        server = Server(self._app, self._config, self._context, state, any_stream)
+        server.end_by(self._latest)
+        self._servers.add(server)
+        try:
+            with stream.scope:
+                await server
+        # What nobody foresaw in Hypercorn must not end other connections.
+        except* Exception as errors:  # noqa: BLE001
+            _log.warning("a connection was closed: %s", _first(errors))
+            await trio.aclose_forcefully(stream)
+        finally:
+            self._servers.discard(server)
+        if stream.scope.cancelled_caught:
+            await trio.aclose_forcefully(stream)
+
+
+class Places:
+    """Bounds the open connections, so that files are left for Redis and for the node itself."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    @contextmanager
+    def taken(self) -> Iterator[bool]:
+        """Hold a place, if there is one, while the block runs."""
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._open += 1
+        try:
+            yield files == resource.RLIM_INFINITY or self._open <= files - RESERVED_FILES
+        finally:
+            self._open -= 1
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    """Answer 503 and close."""
+    answer = problem(UnavailableError("This node has as many connections as it can."))
+    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+        await stream.send_all(written(answer, close=True))
+    await trio.aclose_forcefully(stream)
 
 
 def _first(errors: BaseException) -> str:

@@ -57,7 +57,7 @@ async def opened(node: Node, request: Request, offered: Sequence[str]) -> "Sessi
         raise ForbiddenError("Only a pipe has a WebSocket.")
     window = queries.numbers(request.query, ("window",)).get("window", WINDOW)
     subprotocol = subprotocols.choose(offered)
-    node.waits.check(node.who(request))
+    node.waits.check(node.who(request), target.domain)
     async with Inbox(node.broker, target) as inbox:
         await inbox.read(Pull.NOTHING, 1, 1)
     most = node.settings.limits.messages_read

@@ -47,7 +47,7 @@ async def read(node: Node, request: Request, token: Token, media_type: str) -> A
     framer = FRAMINGS[media_type]
     framing = framer(Deliveries(request.uris, token), _representation(request))
     # What would end the stream at once is better said in a status.
-    node.waits.check(node.who(request))
+    node.waits.check(node.who(request), token.domain)
     async with Inbox(node.broker, token) as inbox:
         await inbox.read(Pull.NOTHING, 1, 1)
 

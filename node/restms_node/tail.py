@@ -64,7 +64,8 @@ class Tail:
 
     async def __aenter__(self) -> Self:
         """Take a place."""
-        self._open.enter_context(self._node.waits.place(self._node.who(self._request)))
+        who = self._node.who(self._request)
+        self._open.enter_context(self._node.waits.place(who, self._pipe.domain))
         await self._open.enter_async_context(self._inbox)
         return self
 

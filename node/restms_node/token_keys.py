@@ -34,7 +34,7 @@ _READERS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "EC": ECAlgorithm.from_jwk,
     "OKP": OKPAlgorithm.from_jwk,
 }
-_PEM = re.compile(rb"-----BEGIN (PUBLIC KEY|CERTIFICATE)-----\s.*?-----END \1-----", re.DOTALL)
+_PEM = re.compile(rb"-----BEGIN (PUBLIC KEY|CERTIFICATE)-----\s[^-]*-----END \1-----")
 
 
 @dataclass(frozen=True, slots=True)

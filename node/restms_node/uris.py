@@ -6,12 +6,14 @@ its path counts: behind a load balancer one resource has several host names.
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from restms_cluster.errors import BadRequestError, NotFoundError
 from restms_cluster.names import DEFAULT, FeedName, Kind, Token, is_domain, is_name
 
 _PATH = re.compile(r"/restms/(domain|feed|resource|profile)/(.+)")
+_ENCODED = re.compile("%([2-7][0-9A-Fa-f])")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Uris:
         return f"{self.base}/restms/resource/{token}"
 
     def target(self, path: str) -> Target:
-        """Return what a decoded path names; NotFoundError where that can be nothing."""
+        """Return what a plain path names; NotFoundError where that can be nothing."""
         prefix = urlsplit(self.base).path
         found = _PATH.fullmatch(path.removeprefix(prefix) if prefix else path)
         if found is None:
@@ -98,7 +100,7 @@ class Uris:
             parts = urlsplit(urljoin(path, href.strip()))
         except ValueError:
             raise BadRequestError("An href in the document is not a URI.") from None
-        return self.target(unquote(parts.path))
+        return self.target(plain(parts.path))
 
     def feed_at(self, path: str, href: str, what: str) -> FeedName:
         """Return the feed that an href names; `what` begins the sentence of the BadRequestError."""
@@ -106,6 +108,20 @@ class Uris:
         if not isinstance(feed, FeedName):
             raise BadRequestError(f"{what} is the URI of a feed.")
         return feed
+
+
+def plain(path: str) -> str:
+    """Return a path without what is needlessly encoded (RFC 3986 6.2.2.2).
+
+    All else that is encoded stays so, and then names nothing: no URI of ours has
+    any, and what others take for a part of one segment must not divide it here.
+    """
+    return _ENCODED.sub(_decoded, path) if "%" in path else path
+
+
+def _decoded(found: re.Match[str]) -> str:
+    character = chr(int(found[1], 16))
+    return character if _UNRESERVED.fullmatch(character) else found[0]
 
 
 def _feed(path: str) -> FeedName:

@@ -31,6 +31,7 @@ LONGEST_WINDOW = 3600
 MOST_SHARES = 1 << 52
 """Of a rate: its quota times its microseconds, which Lua counts as whole numbers."""
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", re.ASCII)
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.ASCII)
 _ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII
 )
@@ -135,6 +136,10 @@ def _size(text: str) -> int:
     return _between(1, int(found[1]) * _FACTORS[(found[2] or "").lower()], LARGEST)
 
 
+def _quota(text: str) -> int:
+    return 0 if text in ("off", "0") else _size(text)
+
+
 def _rate(text: str) -> Rate | None:
     if text.lower() == "off":
         return None
@@ -196,6 +201,13 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(item) for item in _listed(text))
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(item.lower().rstrip(".") for item in _listed(text))
+    if not all(item == "*" or _HOST.fullmatch(item) for item in hosts):
+        raise ValueError(text)
+    return hosts
+
+
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(item.lower() for item in _listed(text))
     if not all(item == "*" or _ORIGIN.fullmatch(item) for item in origins):
@@ -209,6 +221,12 @@ MODULES: Kind[tuple[str, ...]] = Kind(
 URL: Kind[str] = Kind("URL", "a URL", (str,), str)  # whoever connects knows what a good one is
 SIZE: Kind[int] = Kind(
     "SIZE", f"a size in bytes from 1 to {LARGEST}, such as 4096, 64KiB or 8MiB", (int, str), _size
+)
+QUOTA: Kind[int] = Kind(
+    "SIZE",
+    f"off, or a size in bytes from 1 to {LARGEST}, such as 512MiB or 8GiB",
+    (int, str),
+    _quota,
 )
 RATE: Kind[Rate | None] = Kind(
     "N/TIME",
@@ -228,6 +246,9 @@ NETWORKS: Kind[tuple[Network, ...]] = Kind(
     "IP networks such as 10.0.0.0/8 (no bits set after the prefix)",
     (list,),
     _networks,
+)
+HOSTS: Kind[tuple[str, ...]] = Kind(
+    "HOST,...", "host names such as broker.example, without ports, or *", (list,), _hosts
 )
 ORIGINS: Kind[tuple[str, ...]] = Kind(
     "ORIGIN,...", "origins such as https://example.org (no path), or *", (list,), _origins

@@ -6,13 +6,15 @@ reads by itself every few seconds, so a lost hint costs time, never a message.
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from types import MappingProxyType
 from typing import TypeVar
 
 import trio
 
 from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
+from restms_cluster.keys import domain_of
 from restms_cluster.shards import Shards
 from restms_node.exchange import Watched
 
@@ -31,11 +33,15 @@ class Waits:
         most: int,
         reread_seconds: float,
         most_each: int | None = None,
+        most_in: Mapping[str, int | None] = MappingProxyType({}),
     ) -> None:
+        """`most` may wait, `most_each` of one client, and `most_in` a domain, by its name."""
         self._shards = shards
         self._most = most
         self._most_each = most if most_each is None else most_each
+        self._most_in = most_in
         self._parked_of: Counter[str] = Counter()
+        self._parked_in: Counter[str] = Counter()
         self._reread_seconds = reread_seconds
         self._ended = trio.Event()
         self._draining = trio.Event()
@@ -64,7 +70,7 @@ class Waits:
         found = await read()
         if found is not None or seconds <= 0:
             return found
-        with self.place(who):
+        with self.place(who, domain_of(hints)):
             return await self.next(hints, reread or read, seconds, watched)
 
     async def next(
@@ -92,27 +98,32 @@ class Waits:
                     self._check_draining()
         return None
 
-    def check(self, who: str = "") -> None:
+    def check(self, who: str, domain: str) -> None:
         """Raise DrainingError when the node drains, UnavailableError when no place is free.
 
-        `who` asks for it has only so many; nobody named is not counted.
+        `who` asks for it has only so many, and so has the domain; nobody named is not counted.
         """
         self._check_draining()
         if self.parked >= self._most:
             raise UnavailableError("This node has all the waiting readers it can take.")
         if who and self._parked_of[who] >= self._most_each:
             raise UnavailableError("You have as many waiting readers here as one may.")
+        most = self._most_in.get(domain)
+        if most is not None and self._parked_in[domain] >= most:
+            raise UnavailableError("The domain has all the waiting readers here that it may.")
 
     @contextmanager
-    def place(self, who: str = "") -> Iterator[None]:
+    def place(self, who: str, domain: str) -> Iterator[None]:
         """Count as one of the waits for the time of a block; raises what `check` does."""
-        self.check(who)
+        self.check(who, domain)
         self.parked += 1
         self._parked_of[who] += 1
+        self._parked_in[domain] += 1
         try:
             yield
         finally:
             self.parked -= 1
+            self._parked_in[domain] -= 1
             self._parked_of[who] -= 1
             if not self._parked_of[who]:
                 del self._parked_of[who]

@@ -61,15 +61,17 @@ class PlainText:
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.groups: dict[str, frozenset[str]] = {}
         self._remembered: list[Remembered] = []
 
     async def check(self, credentials: str) -> Principal | None:
         name, groups, expires = [*credentials.split(";"), "", ""][:3]
         if not name or name in self.gone:
             return None
+        said = frozenset(group for group in groups.split(",") if group)
         return Principal(
             name,
-            frozenset(group for group in groups.split(",") if group),
+            self.groups.get(name, said),
             float(expires) if expires else None,
             "plain",
         )
@@ -80,6 +82,14 @@ class PlainText:
     def forget(self, name: str) -> None:
         """Let somebody be known no more, as if he were taken out of a file."""
         self.gone.add(name)
+        self._forget_all()
+
+    def put_in(self, name: str, *groups: str) -> None:
+        """Let somebody be in these groups and no others, as if a file said so."""
+        self.groups[name] = frozenset(groups)
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         for one in self._remembered:
             one.forget()
 

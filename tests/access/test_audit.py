@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,58 @@ def test_what_is_anothers_has_a_line_though_it_is_not_found(nodes: Nodes, node: 
     assert {(line["status"], line["reason"]) for line in lines} == {(404, "not_owner")}
     assert len(lines) == 3
     assert not any(SECRET.search(json.dumps(line)) for line in lines)
+
+
+def test_what_changes_nothing_is_not_told_as_a_change(nodes: Nodes) -> None:
+    pipe, feed = nodes.pipe(by="alice"), nodes.feed(by="alice", name="there")
+    private, join = nodes.feed(by="alice"), nodes.join(pipe, feed, by="alice")
+    before = len(nodes.audited)
+    nodes.feed(by="alice", name="there")
+    nodes.join(pipe, feed, by="alice")
+    for uri in (pipe, private, join):
+        assert nodes.send("DELETE", uri, by="bob;makers").status_code == 200
+    told = [(line["event"], line["principal"]) for line in nodes.audited[before:]]
+    assert told == [("refused", "bob")] * 3
+    for uri in (join, private, pipe, feed):
+        for _ in range(2):
+            assert nodes.send("DELETE", uri, by="alice").status_code == 200
+    assert [line["event"] for line in nodes.audited[before + 3 :]] == ["deleted"] * 4
+
+
+@LANES
+def test_a_content_of_ones_own_is_not_told_of_however_it_is_written(
+    nodes: Nodes, node: int
+) -> None:
+    feed = nodes.feed(by="alice", name="letters")
+    content = nodes.made(feed, "text", by="alice", Content_Type="text/plain")
+    stem, _, name = content.rpartition("/")
+    written = f"{stem}/" + "".join(f"%{ord(character):x}" for character in name)
+    document = f'<restms><message><content href="{written}"/></message></restms>'
+    before = len(nodes.audited)
+    assert nodes.send("POST", feed, document, by="carol;staff", node=node).status_code == 404
+    assert nodes.send("POST", feed, document, by="alice", node=node).status_code == 200
+    (line,) = nodes.audited[before:]
+    assert (line["principal"], line["reason"]) == ("carol", "not_owner")
+    assert name[:4] in line["resource"]
+    assert not SECRET.search(json.dumps(line))
+
+
+@LANES
+def test_methods_that_there_are_not_are_asked_for_by_somebody(nodes: Nodes, node: int) -> None:
+    before = len(nodes.audited)
+    told = [nodes.send("PROPFIND", NEWS, by=by, node=node) for by in ("", ";", "bob", "alice")]
+    assert [answer.status_code for answer in told] == [401, 401, 403, 403]
+    assert "DELETE" in told[-1].headers["allow"]
+    lines = nodes.audited[before:]
+    assert [line["principal"] for line in lines] == ["", "", "bob", "alice"]
+    assert {line["address"] for line in lines} == {"127.0.0.1"}
+
+
+@LANES
+def test_a_head_that_is_refused_has_a_name(nodes: Nodes, node: int) -> None:
+    twice = [("Authorization", "Bearer alice"), ("Authorization", "Bearer bob")]
+    answer = httpx.get(nodes.url(f"{nodes.pipe(by='alice')}-1", node), headers=twice)
+    assert (answer.status_code, len(answer.headers["x-request-id"])) == (400, 16)
 
 
 def test_a_public_feed_of_another_has_a_line(nodes: Nodes) -> None:

@@ -198,6 +198,30 @@ async def test_what_was_found_in_the_old_file_is_not_remembered_with_the_new(
     assert remembered.get(b"mac") is None
 
 
+async def test_what_is_found_in_the_old_file_is_not_taken_over_after_the_change(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_file, "LOOK_SECONDS", 0.01)
+    authenticator = BasicAuthenticator(path)
+    access = Access([authenticator])
+    right = basic("alice", "alice knows")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(access.run)
+        for other in ("one", "other"):
+            await authenticator._limiter.acquire_on_behalf_of(other)
+        nursery.start_soon(who, access, "alice", "alice knows")
+        await until(lambda: authenticator._limiter.statistics().tasks_waiting == 1)
+        replace(path, f"{BOB}\n")
+        await until(lambda: "alice" not in authenticator._file.value.named)
+        nursery.start_soon(refused, access, right.replace("Basic", "BASIC"))
+        await until(lambda: authenticator._limiter.statistics().tasks_waiting == 2)
+        for other in ("one", "other"):
+            authenticator._limiter.release_on_behalf_of(other)
+        await until(lambda: not authenticator._limiter.statistics().borrowers)
+        await refused(access, right)
+        nursery.cancel_scope.cancel()
+
+
 @given(name=st.text().filter(lambda text: ":" not in text), password=st.binary(max_size=1024))
 def test_any_name_and_password_can_be_sent(name: str, password: bytes) -> None:
     try:

@@ -55,7 +55,7 @@ def certificate(ends: datetime) -> str:
 async def test_a_trusted_proxy_names_the_client() -> None:
     expected = Principal("CN=alice,O=Example", GROUPS, method="certificate")
     headers = {"x-client-subject": "CN=alice,O=Example"}
-    for proxy in ("10.1.2.3", "::1"):
+    for proxy in ("10.1.2.3", "::1", "::ffff:10.1.2.3"):  # the last where both kinds may connect
         assert access().known(headers, proxy) == expected
         assert await access().principal(headers, proxy) == expected
 

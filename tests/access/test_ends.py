@@ -147,3 +147,14 @@ def test_who_is_no_longer_known_is_cut_off_too(nodes: Nodes) -> None:
         for _ in pieces:  # no more than until the next heartbeat
             pass
     assert nodes.send("GET", pipe, by="mallory").status_code == 401
+
+
+def test_who_is_put_in_other_groups_is_to_ask_again(nodes: Nodes) -> None:
+    pipe = nodes.pipe(by="frank;crew")
+    with nodes.stream(pipe, by="frank;crew", Accept="text/event-stream") as answer:
+        pieces = answer.iter_bytes()
+        assert next(pieces)
+        nodes.authenticator.put_in("frank")
+        for _ in pieces:  # no more than until the next heartbeat
+            pass
+    assert nodes.send("GET", pipe, by="frank;crew").status_code == 200  # which others let him

@@ -98,6 +98,7 @@ ATTACKS: dict[str, Forged] = {
     "a part of the audience": lambda i, s: i.token(aud="rest"),
     "no audience": lambda i, s: i.token(aud=None),
     "no end": lambda i, s: i.token(exp=None),
+    "an end that no clock will tell": lambda i, s: i.token(exp=10**400),
     "an end that is over": lambda i, s: i.token(exp=int(time.time()) - 31),
     "a beginning that is to come": lambda i, s: i.token(nbf=int(time.time()) + 60),
     "a birth that is to come": lambda i, s: i.token(iat=int(time.time()) + 60),
@@ -201,6 +202,13 @@ def test_a_key_that_is_too_short_is_none() -> None:
     jwk = RSAAlgorithm.to_jwk(short, as_dict=True)
     with pytest.raises(LineError, match="no public key"):
         token_keys.read(json.dumps({"keys": [jwk]}).encode())
+
+
+def test_keys_that_never_end_are_looked_through_once() -> None:
+    begun = time.process_time()
+    with pytest.raises(LineError, match="no public key"):
+        token_keys.read(b"-----BEGIN PUBLIC KEY-----\n" * 9000)  # of as many bytes as are fetched
+    assert time.process_time() - begun < 2  # and not half a minute
 
 
 def test_the_use_that_a_key_names_is_its_only_one(issuer: Issuer) -> None:

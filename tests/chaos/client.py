@@ -16,7 +16,7 @@ WAIT_SECONDS = 90.0
 PAUSE_SECONDS = 0.2
 LOST = (502, 504)  # the balancer's: what the node did, nobody knows
 
-Body = bytes | AsyncGenerator[bytes]
+Body = bytes | AsyncIterator[bytes]
 
 
 class CutError(Exception):
@@ -142,9 +142,8 @@ class Client:
         else:
             await self._stream.send_all(sent or b"")
             sent = b""
-            async with aclosing(body) as pieces:
-                async for piece in pieces:
-                    await self._stream.send_all(self._http.send(h11.Data(piece)) or b"")
+            async for piece in body:
+                await self._stream.send_all(self._http.send(h11.Data(piece)) or b"")
         await self._stream.send_all((sent or b"") + (self._http.send(h11.EndOfMessage()) or b""))
 
     async def _next(self) -> h11.Event | type[h11.PAUSED] | type[h11.NEED_DATA]:

@@ -1,6 +1,7 @@
 """Those who publish: each numbers its messages, and repeats what was not answered."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -129,7 +130,8 @@ class Streamer(Publisher):
             self._publishes(numbers)
             headers = {"Content-Type": STREAM, "Accept": CBOR.media_type}
             try:
-                answer = await self.client.ask("POST", self.feed, self._items(numbers), headers)
+                async with aclosing(self._items(numbers)) as items:
+                    answer = await self.client.ask("POST", self.feed, items, headers)
             except CutError:  # at least as many are in as was told: none
                 await self.client.cut()
                 continue

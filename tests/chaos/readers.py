@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 
 from tests.chaos.client import Answer, Client, CutError
-from tests.chaos.framings import framing
+from tests.chaos.framings import Items, framing
 from tests.chaos.ledger import Ledger
 from tests.conformance.documents import JSON, Element, Format, data_of
 
@@ -176,14 +177,19 @@ class Streaming(Reader):
                     self.ledger.violation("stream", f"{self.name}: {head.status}")
                     await trio.sleep(1)
                 else:
-                    async for message in framing(head.headers["content-type"])(pieces):
-                        patience.deadline = trio.current_time() + SILENT_SECONDS
-                        if message is not None:
-                            self.take(message)
-                            self._last = message["href"]
-                            self._taken.append(self._last)
+                    framed = framing(head.headers["content-type"])
+                    async with aclosing(framed(pieces)) as messages:
+                        await self._read(messages, patience)
         if patience.cancelled_caught:
             await self.client.cut()
+
+    async def _read(self, messages: Items, patience: trio.CancelScope) -> None:
+        async for message in messages:
+            patience.deadline = trio.current_time() + SILENT_SECONDS
+            if message is not None:
+                self.take(message)
+                self._last = message["href"]
+                self._taken.append(self._last)
 
     async def _acknowledge(self) -> None:
         while True:

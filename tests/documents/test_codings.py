@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import struct
 import time
 import tracemalloc
 import zlib
@@ -174,3 +175,28 @@ def test_what_is_small_is_compressed_only_for_who_takes_nothing_else():
         assert preferred(accepted, ("gzip",), worthwhile=False) is None
     for accepted in ("gzip, identity;q=0", "gzip, *;q=0"):
         assert preferred(accepted, ("gzip",), worthwhile=False) is CODINGS["gzip"]
+
+
+SKIPPED = struct.pack("<II", 0x184D2A50, 0)  # a frame of zstd that says nothing
+EMPTY_BLOCKS = {
+    "zstd": b"\x28\xb5\x2f\xfd\x00\x68" + b"\0\0\0" * 600_000 + b"\1\0\0",
+    "gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    + b"\0\0\0\xff\xff" * 400_000
+    + b"\1\0\0\xff\xff"
+    + bytes(8),
+}
+
+
+def test_frames_that_say_nothing_are_counted_too():
+    document = COMPRESS["zstd"](b"text")
+    assert out_of("zstd", [SKIPPED * 10 + document]) == (b"text", None)
+    assert out_of("zstd", [SKIPPED * 100_000 + document]) == (b"", BadRequestError)
+    endless = struct.pack("<II", 0x184D2A50, 0xFFFFFFFF)
+    assert out_of("zstd", [endless + bytes(1000)]) == (b"", BadRequestError)
+
+
+@BOTH
+def test_blocks_that_say_nothing_take_little_time(name):
+    before = time.process_time()
+    assert out_of(name, [EMPTY_BLOCKS[name]]) == (b"", None)
+    assert time.process_time() - before < 1

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from tests.end_to_end.conftest import XML, Client, name
@@ -37,7 +36,7 @@ def ask(
     named = {key.replace("_", "-"): value for key, value in {**XML, **headers}.items()}
     connection.request(method, path, body, {**named, "Host": "node.example", "X-Request-Id": "r"})
     answer = connection.getresponse()
-    kept = [(key, value) for key, value in answer.getheaders() if key != "date"]
+    kept = [(key.lower(), value) for key, value in answer.getheaders() if key != "date"]
     assert answer.headers["date"]
     return answer.status, kept, answer.read()
 
@@ -97,30 +96,22 @@ def test_a_connection_goes_over_to_hypercorn_and_stays_there(
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-PRIORITY = b"\0\0\5\2\0" + b"%s" + b"\0\0\0\0\20"
+UPGRADE = (
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    b"Upgrade: h2c\r\nHTTP2-Settings: AAAA\r\n\r\n"
+)
 
 
-def upgrade(settings: str) -> bytes:
-    return (
-        "GET /restms/domain/default HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
-        f"Upgrade: h2c\r\nHTTP2-Settings: {settings}\r\n\r\n"
-    ).encode()
-
-
-@pytest.mark.parametrize("lane", ["on", "off"])
-def test_bad_http_2_ends_its_connection_and_no_other(lane: str) -> None:
-    priorities = b"".join(PRIORITY % (2 * n + 1).to_bytes(4) for n in range(1500))
-    with Cluster(1, "--lane", lane) as cluster, httpx.Client(base_url=cluster.urls[0]) as client:
-        host, port = cluster.urls[0].removeprefix("http://").split(":")
-        for bad in (upgrade("AA"), upgrade("x"), upgrade("AAAA"), PREFACE + priorities):
+def test_http_2_is_not_spoken(cluster: Cluster) -> None:
+    # Neither by prior knowledge nor by an upgrade, which is overlooked.
+    for url in cluster.urls:
+        host, port = url.removeprefix("http://").split(":")
+        for sent, status in ((PREFACE, 400), (UPGRADE, 200)):
             with socket.create_connection((host, int(port)), timeout=10) as connection:
-                connection.sendall(bad)
-                while connection.recv(65536):  # until it is closed
-                    pass
-            assert client.get("/restms/domain/default").status_code == 200
-        assert cluster.nodes[0].terminate() == 0
-        assert "a connection was closed" in cluster.nodes[0].log()
-        assert "Traceback" not in cluster.nodes[0].log()
+                connection.sendall(sent)
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                assert (answer.status, answer.getheader("upgrade")) == (status, None)
 
 
 def test_a_query_does_not_make_a_delete_mean_more(client: Client) -> None:

@@ -133,7 +133,7 @@ def serving(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Serving:
         *, idle_seconds: float = SECONDS, access: Access | None = None, **settings: Any
     ) -> AsyncIterator[Served]:
         waits = Waits(broker.shards, most=100, reread_seconds=SECONDS)
-        node = Node(broker, waits, Settings(**settings), access or Access())
+        node = Node(broker, waits, Settings(**{"hosts": ("*",), **settings}), access or Access())
         async with trio.open_nursery() as nursery:
             lane = Lane(node, nursery, idle_seconds=idle_seconds)
             clients: list[Client] = []

@@ -15,7 +15,7 @@ from restms_node.lane_requests import Head, Heads
 PIPE = "p" + "0" * 32
 MESSAGE = f"/restms/resource/{PIPE}-7"
 FEED = "/restms/feed/news"
-heads = Heads(Settings())
+heads = Heads(Settings(hosts=("*",)))
 
 
 def lines(first: str, *headers: str, host: str = "Host: a") -> bytes:
@@ -61,7 +61,7 @@ def test_the_same_lines_under_another_first_line_are_another_request() -> None:
 
 
 def test_a_path_may_have_the_prefix_of_the_base_url() -> None:
-    behind = Heads(Settings(base_url="https://public.example/api"))
+    behind = Heads(Settings(base_url="https://public.example/api", hosts=("*",)))
     for path in (MESSAGE, f"/api{MESSAGE}"):
         found = behind.read(get(target=path))
         assert found is not None

@@ -1,3 +1,3 @@
 """The constants of the scripts that small_scripts makes small."""
 
-SMALL = {"LARGE": 1, "WORK_PIPES": 1, "CHUNK": 2}
+SMALL = {"LARGE": 1, "WORK_PIPES": 1, "CHUNK": 2, "TRIMMED": 2}

@@ -336,6 +336,13 @@ def test_a_switch_in_the_file_is_a_truth_or_a_word(file: Path) -> None:
     assert "RESTMS_LANE must be on or off" in fault({}, {"RESTMS_LANE": "maybe"})
 
 
+def test_a_quota_of_bytes_is_a_size_or_off(file: Path) -> None:
+    assert loaded(file, "").limits.bytes_per_domain == 0
+    assert loaded(file, 'bytes_per_domain = "64MiB"').limits.bytes_per_domain == 64 << 20
+    assert load({"bytes_per_domain": "off"}, {}).limits.bytes_per_domain == 0
+    assert "bytes_per_domain must be off, or a size" in fault_in(file, "bytes_per_domain = -1")
+
+
 def test_a_domain_may_have_limits_of_its_own(file: Path) -> None:
     settings = loaded(
         file,
@@ -348,6 +355,10 @@ def test_a_domain_may_have_limits_of_its_own(file: Path) -> None:
     )
     small = settings.domains[-1]
     assert (small.feeds_per_domain, small.pipes_per_domain) == (3, None)
+    sized = loaded(file, '[[domain]]\nname = "small"\nbytes_per_domain = "8 MiB"\n').domains[-1]
+    assert sized.bytes_per_domain == 8 << 20
+    waited = loaded(file, '[[domain]]\nname = "small"\nwaits_per_domain = 5\n').domains[-1]
+    assert waited.waits_per_domain == 5
     with pytest.raises(StartError, match="feeds_per_domain of the domain"):
         loaded(file, '[[domain]]\nname = "small"\nfeeds_per_domain = 0\n')
 

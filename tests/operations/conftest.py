@@ -26,7 +26,8 @@ Joined = Callable[..., AbstractAsyncContextManager[Broker]]
 
 async def stage(broker: Broker, feed: FeedName, kind: str, data: bytes, key: str = "") -> Token:
     """Stage a content that is at hand."""
-    return await uploads.stage(broker, feed, kind, uploads.whole(data), pause_seconds=30, key=key)
+    async with aclosing(uploads.whole(data)) as pieces:
+        return await uploads.stage(broker, feed, kind, pieces, pause_seconds=30, key=key)
 
 
 async def bytes_of(broker: Broker, token: Token, first: int = 0, last: int | None = None) -> bytes:

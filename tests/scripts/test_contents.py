@@ -93,7 +93,7 @@ def test_a_read_ends_with_its_chunk(do: Run) -> None:
 
 
 def test_a_small_content_is_read_in_part_as_well(do: Run) -> None:
-    do(ContentStage("default", "news", CONTENT, "a/b", 5, KEEP, "", 0, (b"abcde",)))
+    do(ContentStage("default", "news", CONTENT, "a/b", 5, KEEP, "", 0, 0, (b"abcde",)))
     assert read(do, 0, 4) == ["ok", b"abcde"]
     assert read(do, 1, 3) == ["ok", b"bcd"]
 
@@ -146,7 +146,7 @@ def test_many_contents_of_one_chunk_are_freed_in_several_calls(
     reader, data = pipe("a", news="x"), b"x" * 70_000
     names = [f"{number:032x}" for number in range(FREED + 5)]
     for content in names:
-        do(ContentStage("default", "news", content, "a/b", len(data), KEEP, "", 0, (data,)))
+        do(ContentStage("default", "news", content, "a/b", len(data), KEEP, "", 0, 0, (data,)))
         do(posting("news", ("x", "1", b"m", content)))
     do(MessageDelete("default", reader, len(names), "", "", IDLE))
     assert len(client.keys("*:content:*")) == 5

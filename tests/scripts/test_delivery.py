@@ -286,7 +286,7 @@ def test_a_content_of_a_delayed_message_waits_with_it(
 ) -> None:
     feed("news")
     content = secret("c")
-    do(ContentStage("default", "news", content, "a/b", 3, 50, "", 0, (b"abc",)))
+    do(ContentStage("default", "news", content, "a/b", 3, 50, "", 0, 0, (b"abc",)))
     pipe = reader("a", "news")
     do(posting("news", ("", "1", "m", content, "", "- 0 +150")))
     later(400)
@@ -337,7 +337,7 @@ def test_a_repeat_need_not_have_its_contents_and_drops_those_it_has(
     feed("news", dedup="60")
     reader("a", "news")
     for letter in "cd":
-        do(ContentStage("default", "news", secret(letter), "a/b", 3, 60_000, "", 0, (b"abc",)))
+        do(ContentStage("default", "news", secret(letter), "a/b", 3, 60_000, "", 0, 0, (b"abc",)))
     assert do(posting("news", ("", "1", b"m", secret("c"))))[0] == "ok"
     assert do(posting("news", ("", "1", b"m", secret("c"))))[0] == "ok"
     assert do(posting("news", ("", "1", b"m", secret("d"))))[0] == "ok"
@@ -361,9 +361,8 @@ def test_a_content_is_staged_once_for_a_key(do: Run, feed: Make) -> None:
     feed("news")
 
     def stage(letter: str, once: str) -> list[Any]:
-        return do(
-            ContentStage("default", "news", secret(letter), "a/b", 1, 60_000, once, 60_000, (b"x",))
-        )
+        name, keep = secret(letter), 60_000
+        return do(ContentStage("default", "news", name, "a/b", 1, keep, once, keep, 0, (b"x",)))
 
     assert stage("c", "aa bb") == ["ok"]
     assert stage("d", "aa bb") == ["exists", secret("c").encode()]
@@ -378,7 +377,7 @@ def test_a_key_of_a_content_that_nobody_published_in_time_stages_it_anew(
     def stage(letter: str, keep: int) -> list[Any]:
         content = secret(letter)
         return do(
-            ContentStage("default", "news", content, "a/b", 1, keep, "aa bb", 60_000, (b"x",))
+            ContentStage("default", "news", content, "a/b", 1, keep, "aa bb", 60_000, 0, (b"x",))
         )
 
     assert stage("c", 20) == ["ok"]
@@ -443,7 +442,7 @@ def test_what_a_full_queue_has_no_room_for_is_a_dead_letter(
 ) -> None:
     feed("work", "rotator", dead_letter=dead)
     content = secret("c")
-    do(ContentStage("default", "work", content, "a/b", 3, 60_000, "", 0, (b"abc",)))
+    do(ContentStage("default", "work", content, "a/b", 3, 60_000, "", 0, 0, (b"abc",)))
     answer = do(posting("work", ("", "1", b"m"), ("", "2", b"m", content), queue=1))
     assert answer == ["ok", 0, 1, 0, 0, 1]
     letters = reader("b", dead)

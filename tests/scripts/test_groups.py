@@ -70,7 +70,7 @@ def test_a_content_is_published_by_the_first_of_a_group(
     client: "redis.Redis[bytes]", do: Run, pipe: Callable[..., str]
 ) -> None:
     pipe("a", news="x")
-    do(ContentStage("default", "news", secret("c"), "a/b", 1, IDLE, "", 0, (b"x",)))
+    do(ContentStage("default", "news", secret("c"), "a/b", 1, IDLE, "", 0, 0, (b"x",)))
     one = posting("news", ("x", "1", PLAIN, secret("c")))
     assert group(client, one, one) == [["ok", 1, 1, 0], ["no_content"]]
 
@@ -219,7 +219,7 @@ def world(client: "redis.Redis[bytes]", domain: str) -> None:
         for number, (feed, address) in enumerate([("fan", ""), ("work", ""), ("words", "x.#")]):
             made = joining(name, secret(f"{letter}{number}"), feed, address)
             assert run(client, replace(made, domain=domain))[0] == "ok"
-    content = ContentStage(domain, "fan", secret("c"), "a/b", 1, IDLE, "", 0, (b"x",))
+    content = ContentStage(domain, "fan", secret("c"), "a/b", 1, IDLE, "", 0, 0, (b"x",))
     run(client, content)
 
 

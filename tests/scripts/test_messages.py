@@ -16,8 +16,8 @@ from restms_cluster.transitions import (
     PipeDelete,
     PipeRead,
 )
-from tests.leaks import BOUNDS
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.leaks import BOUNDS, LIBRARY
+from tests.scripts.conftest import IDLE, PLAIN, Run, joining, posting, secret
 
 MOST = 100
 EMBED = 1000
@@ -39,7 +39,7 @@ def acknowledge(do: Run, pipe: str, number: int) -> list[Any]:
 def stage(do: Run, feed: str, letter: str, data: bytes) -> str:
     content = secret(letter)
     assert do(
-        ContentStage("default", feed, content, "image/png", len(data), 60_000, "", 0, (data,))
+        ContentStage("default", feed, content, "image/png", len(data), 60_000, "", 0, 0, (data,))
     ) == ["ok"]
     return content
 
@@ -259,3 +259,24 @@ def test_private_feeds_route_like_public_ones(do: Run, pipe: Callable[..., str])
     do(joining(reader, secret("j"), feed, "x"))
     assert publish(do, feed, ("x", b"text", "")) == ["ok", 1, 1, 0]
     assert read(do, reader, 1)[2] == b"text"
+
+
+def test_long_backlogs_are_acknowledged_in_several_calls(
+    do: Run, client: "redis.Redis[bytes]", pipe: Callable[..., str]
+) -> None:
+    readers = [pipe(letter, news=letter) for letter in "ab"]
+    for letter in "ab":
+        assert do(posting("news", *[(letter, "", PLAIN)] * 8))[0] == "ok"
+    text = LIBRARY.text("message_delete").replace("local TRIMMED = 100000", "local TRIMMED = 5")
+    both = [argument for one in readers for argument in (one, 8, "", "")]
+
+    def acknowledge() -> list[bytes]:
+        return [word for (word,) in client.eval(text, 1, "restms:{default}", IDLE, *both)]
+
+    def held() -> list[int]:
+        return [int(client.xlen(f"restms:{{default}}:pipe:{one}:messages")) for one in readers]
+
+    assert (acknowledge(), held()) == ([b"more", b"more"], [3, 8])
+    assert (acknowledge(), held()) == ([b"ok", b"more"], [0, 6])
+    assert (acknowledge(), held()) == ([b"ok", b"more"], [0, 1])
+    assert (acknowledge(), held()) == ([b"ok", b"ok"], [0, 0])

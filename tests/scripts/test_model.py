@@ -87,7 +87,8 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sent % 5 == 4)
     @rule(feed=st.sampled_from(FEEDS))
     def delete_feed(self, feed: str) -> None:
-        assert self.do(FeedDelete("default", feed, "", "", BOUNDS)) == ["ok"]
+        expected = "ok" if feed in self.feeds else "missing"
+        assert self.do(FeedDelete("default", feed, "", "", BOUNDS)) == [expected]
         self.feeds.discard(feed)
         self.wanted = {j: w for j, w in self.wanted.items() if w[1] != feed}
 
@@ -125,7 +126,8 @@ class BrokerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sent % 5 == 2)
     @rule(join=consumes(joins))
     def delete_join(self, join: str) -> None:
-        assert self.do(JoinDelete("default", join, "", "", IDLE, BOUNDS)) == ["ok"]
+        expected = "ok" if join in self.wanted else "missing"
+        assert self.do(JoinDelete("default", join, "", "", IDLE, BOUNDS)) == [expected]
         self.wanted.pop(join, None)
 
     @rule(
@@ -150,7 +152,7 @@ class BrokerMachine(RuleBasedStateMachine):
             if chunks:
                 data = (b"abc",) * chunks
                 staged = self.do(
-                    ContentStage("default", feed, content, "a/b", 3 * chunks, 60_000, "", 0, data)
+                    ContentStage("default", feed, content, "a/b", 3 * chunks, IDLE, "", 0, 0, data)
                 )
                 assert staged == (["ok"] if feed in self.feeds else ["missing"])
             posted.append((address, "", blob, content))
