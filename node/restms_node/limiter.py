@@ -145,7 +145,8 @@ class _ExceededError(TooManyRequestsError):
 
     def __init__(self, kind: str, rate: Rate, taken: Taken) -> None:
         what = {LOGINS: "wrong credentials from this address"}.get(kind, kind)
-        text = f"More than {rate.quota} {what} in {rate.window} seconds; nothing was done."
+        time = "a second" if rate.window == 1 else f"{rate.window} seconds"
+        text = f"More than {rate.quota} {what} in {time}; nothing was done."
         super().__init__(
             text, retry_after=math.ceil(taken.after), fields=_fields(kind, rate, taken)
         )
