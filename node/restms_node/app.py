@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node import codings, openapi, sockets
 from restms_node.access import more_than_once
-from restms_node.admission import admitted, known
+from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -76,6 +76,7 @@ def make_app(node: Node) -> App:
         try:
             asked = _request(node, request)
             asked = await known(node, asked)
+            asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             asked = await received(node, asked, request)
             if asked.method not in SAFE and not cors.admits(
@@ -136,6 +137,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors) -> None:
         try:
             asked = _request(node, websocket)
             asked = await known(node, asked)
+            asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.header("origin"), asked.uris.base):
