@@ -78,7 +78,9 @@ class Address:
         if not url.isprintable() or " " in url:
             refuse("has a space or an unprintable character; write it as %20 and the like")
         if not url.startswith(("redis://", "rediss://", "unix://")):
-            refuse("must start with redis://, rediss:// or unix://")
+            refuse(
+                "must start with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
+            )
         if "#" in url:
             refuse("has a '#'; in a password, write it as %23")
         _check_options(url)

@@ -84,6 +84,10 @@ async def run(
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(broker.shards.run, partial(_prepare, broker), partial(_arrived, broker))
+        # Only at the start: of a server that takes over later, all that it can do is used.
+        if durability.wants(Level.DISK):
+            for shard in broker.shards:
+                shard.disk.check_start()
         with _told_at_start():
             await establish(broker)
         nursery.start_soon(_check, broker)
@@ -114,8 +118,6 @@ async def _prepare(broker: Broker, shard: Shard) -> None:
             f"The server at {shard.address} is in the mode {info.mode}: one of a Redis Cluster "
             "is named by redis+cluster://, a Sentinel by redis+sentinel://, others by redis://."
         )
-    if broker.durability.wants(Level.DISK):
-        shard.disk.check_start()
     with _told_at_start():
         await _warn_of_loss(shard.connection)
         await broker.load(shard)

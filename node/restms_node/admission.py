@@ -11,15 +11,22 @@ from restms_node.uris import Target, Uris
 
 
 async def known(node: Node, request: Request) -> Request:
-    """Return a request with who makes it, and counted to what he may do.
+    """Return a request with who makes it.
 
-    Raises UnauthorizedError for wrong credentials, TooManyRequestsError.
+    Raises UnauthorizedError for wrong credentials, TooManyRequestsError for very many.
     """
-    access, limiter = node.access, node.limiter
-    principal = access.known(request.headers, request.peer)
+    principal = node.access.known(request.headers, request.peer)
     if principal is None:
         principal = await _checked(node, request)
-    request = request.having(principal=principal)
+    return request.having(principal=principal)
+
+
+async def counted(node: Node, request: Request) -> Request:
+    """Return a request of somebody known, counted to what he may do.
+
+    Raises TooManyRequestsError.
+    """
+    limiter = node.limiter
     if limiter is None or not limiter.on:
         return request
     return request.having(fields=await limiter.take_request(request))

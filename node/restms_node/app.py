@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
 from restms_node import codings, openapi, sockets
 from restms_node.access import more_than_once
-from restms_node.admission import admitted, known
+from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -77,6 +77,7 @@ def make_app(node: Node) -> App:
             asked = _request(node, request)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
                 raise ForbiddenError("Pages of that origin may not change anything here.")
@@ -135,6 +136,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
             asked = _request(node, websocket)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
             if not cors.admits(asked.headers, asked.uris.base):

@@ -17,7 +17,7 @@ from trio.lowlevel import checkpoint
 from restms_cluster.errors import BadRequestError, RestMSError
 from restms_cluster.names import Token
 from restms_node import codings
-from restms_node.admission import admitted, known
+from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
 from restms_node.front import base_uri, shortened
@@ -168,6 +168,7 @@ class Lane:
         request = _request(head, uris, wire, peer=peer)
         try:
             request = await known(self._node, request)
+            request = await counted(self._node, request)
             return admitted(self._node, request, head.target)
         except RestMSError as error:
             return self._seen(refused(self._node, request, error))

@@ -145,8 +145,9 @@ class _ExceededError(TooManyRequestsError):
 
     def __init__(self, kind: str, rate: Rate, taken: Taken) -> None:
         what = {LOGINS: "wrong credentials from this address"}.get(kind, kind)
+        time = "a second" if rate.window == 1 else f"{rate.window} seconds"
         done = "routed" if kind == MESSAGES else "done"
-        text = f"More than {rate.quota} {what} in {rate.window} seconds; nothing was {done}."
+        text = f"More than {rate.quota} {what} in {time}; nothing was {done}."
         super().__init__(
             text, retry_after=math.ceil(taken.after), fields=_fields(kind, rate, taken)
         )

@@ -50,6 +50,8 @@ class Places:
                 at += brackets
                 table = self._table(keys, listed=brackets == 2)
                 self._lines.setdefault(table, line)
+                if brackets == 2:
+                    self._lines.setdefault(table[:-1], line)
             else:
                 keys, at = self._keys(at)
                 for count in range(len(keys)):

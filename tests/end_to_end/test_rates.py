@@ -1,5 +1,6 @@
 """Rates at real nodes: one with the lane and one without, which count together."""
 
+import json
 import re
 import socket
 import time
@@ -17,6 +18,7 @@ from tests.nodes import Cluster
 
 QUOTA, WINDOW = 20, 10
 MESSAGE = '<message address="a"/>'
+DOMAIN = "/restms/domain/default"
 FEED = "/restms/feed/default"
 TAKEN = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
 
@@ -153,17 +155,43 @@ def test_one_client_does_not_take_all_places_of_waits(client: Client) -> None:
         "POST", "/restms/domain/default", "<restms><pipe/></restms>", **as_client(15)
     )
     uri = pipe.headers["location"]
-    waits = [client.later("GET", f"{uri}-1", node=0, **as_client(15)) for _ in range(2)]
-
-    def refused() -> bool:
-        answer = client.send("GET", f"{uri}-1", node=0, Prefer="wait=1", **as_client(15))
-        return answer.status_code == 503 and "as many waiting" in answer.text
-
-    until(refused)
+    waits = [client.later("GET", f"{uri}-1", node=0, **as_client(15)) for _ in range(3)]
+    until(lambda: any(wait.done() for wait in waits))
+    [refused] = [wait.result() for wait in waits if wait.done()]
+    assert (refused.status_code, "as many waiting" in refused.text) == (503, True)
     other = client.send("GET", f"{uri}-1", node=0, Prefer="wait=1", **as_client(16))
     assert other.status_code == 204
     client.send("DELETE", uri, **as_client(17))
-    assert [wait.result().status_code for wait in waits] == [404, 404]
+    assert sorted(wait.result().status_code for wait in waits) == [404, 404, 503]
+
+
+def test_the_audit_log_tells_who_asked_too_often(
+    tmp_path: Path, client_of: Callable[[Cluster], Client]
+) -> None:
+    restms("passwd", tmp_path / "users", "alice", told="correct horse")
+    config, log = tmp_path / "restms.toml", tmp_path / "audit.log"
+    config.write_text(
+        """
+        request_rate = "2/h"
+        [[authenticator]]
+        type = "basic"
+        file = "users"
+        [[rule]]
+        principal = "alice"
+        verbs = ["inspect"]
+        domain = "*"
+        feed = "*"
+        """
+    )
+    with pair("--config", str(config), "--audit-log", str(log)) as cluster:
+        client = client_of(cluster)
+        who = {"Authorization": basic("alice", "correct horse")}
+        # By the web framework and by the lane: the domain, and the feed to which is published.
+        statuses = [client.send("GET", DOMAIN, **who).status_code for _ in range(3)]
+        refused = client.send("POST", FEED, f"<restms>{MESSAGE}</restms>", **who)
+    assert [*statuses, refused.status_code] == [200, 200, 429, 429]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["principal"], line["status"]) for line in lines] == [("alice", 429)] * 2
 
 
 def test_guesses_are_few_and_who_is_known_goes_on(

@@ -219,6 +219,8 @@ def test_a_file_that_cannot_be_read_is_told(file: Path) -> None:
 
 def test_a_key_that_is_no_option_is_refused(file: Path) -> None:
     assert fault_in(file, "wait_secs = 1") == f'{file}:1: There is no option "wait_secs".'
+    rules = "workers = 1\n[[rules]]\na = 1\n[[rules]]\na = 2"
+    assert fault_in(file, rules) == f'{file}:2: There is no option "rules".'
 
 
 def test_a_variable_that_is_no_option_is_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
