@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
@@ -19,8 +19,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from restms_cluster.errors import StartError
+from restms_node.clients import client_of, is_proxy
 from restms_node.exchange import Request
 from restms_node.front import shortened
+from restms_node.values import Network
 
 AUDITED = (401, 403, 429)
 """Statuses of answers that are refusals."""
@@ -36,11 +38,20 @@ LOGGER = "restms.audit"
 
 
 class Audit:
-    """Writes the lines of one process to a logger; `waiting` tells how many are still to go."""
+    """Writes the lines of one process to a logger; `waiting` tells how many are still to go.
 
-    def __init__(self, logger: logging.Logger, waiting: Callable[[], int] = lambda: 0) -> None:
+    Trusted `proxies` are believed in what they say of a client's address.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        waiting: Callable[[], int] = lambda: 0,
+        proxies: Sequence[Network] = (),
+    ) -> None:
         self._logger = logger
         self._waiting = waiting
+        self._proxies = proxies
         self._second = 0
         self._refusals = 0
         self._left_out = 0
@@ -71,7 +82,7 @@ class Audit:
             return
         self._write(
             "refused",
-            **_asked(request, request_id),
+            **self._asked(request, request_id),
             resource=_resource(uri or request.path),
             status=status,
             reason=reason,
@@ -85,7 +96,7 @@ class Audit:
         """Write that a resource was created, changed or deleted: all of these are written."""
         self._write(
             event,
-            **_asked(request, request_id),
+            **self._asked(request, request_id),
             noun=noun,
             resource=_resource(uri),
             status=status,
@@ -96,6 +107,20 @@ class Audit:
         left_out, self._left_out = self._left_out, 0
         if left_out:
             self._write("left_out", lines=left_out)
+
+    def _asked(self, request: Request, request_id: str) -> dict[str, object]:
+        principal = request.principal
+        client = {}
+        if is_proxy(self._proxies, request.peer):
+            client["client"] = client_of(self._proxies, request.peer, request.headers)
+        return {
+            "request_id": request_id,
+            "principal": principal.name[:LONGEST],
+            "authenticated_by": principal.method,
+            "address": request.peer,
+            **client,
+            "method": request.method[:LONGEST],
+        }
 
     def _write(self, event: str, **said: object) -> None:
         if self._waiting() >= WAITING:
@@ -112,7 +137,7 @@ def check(path: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[Audit]:
+def opened(path: Path | None, proxies: Sequence[Network] = ()) -> Iterator[Audit]:
     """Keep an audit log for the time of a block: in a file, or else on standard error.
 
     A file that was moved away is made anew, as log rotation wants it. Raises StartError
@@ -131,7 +156,7 @@ def opened(path: Path | None) -> Iterator[Audit]:
     logger.addHandler(queueing)
     listener = QueueListener(lines, handler)
     listener.start()
-    audit = Audit(logger, lines.qsize)
+    audit = Audit(logger, lines.qsize, proxies)
     try:
         yield audit
     finally:
@@ -139,17 +164,6 @@ def opened(path: Path | None) -> Iterator[Audit]:
         logger.removeHandler(queueing)
         listener.stop()
         handler.close()
-
-
-def _asked(request: Request, request_id: str) -> dict[str, object]:
-    principal = request.principal
-    return {
-        "request_id": request_id,
-        "principal": principal.name[:LONGEST],
-        "authenticated_by": principal.method,
-        "address": request.peer,
-        "method": request.method[:LONGEST],
-    }
 
 
 def _resource(uri: str) -> str:

@@ -176,7 +176,9 @@ async def _serve_http(
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
-    with opened(settings.audit_log) if audited else nullcontext() as audit:
+    with (
+        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit
+    ):
         waits = _waits(settings, broker)
         node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
         await _serve_node(node, listener, ready)

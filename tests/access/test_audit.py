@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
@@ -260,6 +261,18 @@ def test_a_file_is_appended_to_and_made_anew_when_it_was_moved(tmp_path: Path) -
         path.rename(tmp_path / "audit.log.1")
         audit.refused(asked(), "two", status=403, reason="no_rule")
     assert json.loads(path.read_text())["request_id"] == "two"
+
+
+def test_behind_a_trusted_proxy_the_client_is_told_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    told = {"x-forwarded-for": "203.0.113.9, 198.51.100.7"}
+    with opened(path, [ip_network("10.0.0.0/8")]) as audit:
+        for peer in ("10.0.0.1", "192.0.2.1"):
+            one = Request("GET", "/", told, Uris("http://x"), peer=peer)
+            audit.refused(one, "id", status=403, reason="no_rule")
+    behind, direct = (json.loads(line) for line in path.read_text().splitlines())
+    assert (behind["address"], behind["client"]) == ("10.0.0.1", "198.51.100.7")
+    assert (direct["address"], "client" in direct) == ("192.0.2.1", False)
 
 
 def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
