@@ -5,10 +5,13 @@ A profile is one module, which has it under the name PROFILE, and its Lua.
 """
 
 import importlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from restms_cluster.errors import StartError
+
+_FEED_TYPE = re.compile(r"^feed_types\['([^']*)'\] =", re.MULTILINE)
 
 BUILT_IN = ("restms_cluster.profile_defaults", "restms_cluster.profile_amqp9")
 
@@ -21,6 +24,11 @@ class Profile:
     title: str
     text: str
     lua: str
+
+    @property
+    def feed_types(self) -> frozenset[str]:
+        """The types of feeds that it brings."""
+        return frozenset(_FEED_TYPE.findall(self.lua))
 
 
 def load_profiles(extra: Iterable[str] = ()) -> tuple[Profile, ...]:

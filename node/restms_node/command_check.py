@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 
-from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import parse_topology
 from restms_node import audit
 from restms_node.authenticators import make_access
@@ -16,7 +15,6 @@ COMMAND = "check-config"
 def run(flags: Mapping[str, str]) -> int:
     """Read all that `serve` would read. Raises StartError with the first fault."""
     settings = load(flags, os.environ)
-    load_profiles(settings.extra_profiles)
     if settings.redis:
         parse_topology(settings.redis)
     place_of(settings)

@@ -1,6 +1,7 @@
 """`restms key`: the file of those who come in by a key."""
 
 import argparse
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,12 @@ def run(given: dict[str, Any]) -> int:
 def _made(path: Path, name: str, groups: str, expires: str) -> str:
     """Put a new key in the file, and return it."""
     try:
-        until = keys_file.written_time(keys_file.read_time(expires)) if expires else ""
+        ends = keys_file.read_time(expires) if expires else None
+        until = "" if ends is None else keys_file.written_time(ends)
     except ValueError as error:
         raise StartError(str(error)) from error
+    if ends is not None and ends <= datetime.now(UTC):
+        raise StartError("The key would have ended before it is made.")
     prefix, secret = keys_file.new_key()
     line = keys_file.line_of(prefix, secret, name, groups, until)
     change(path, lambda lines: [*lines, line], keys_file.read)

@@ -19,6 +19,7 @@ from restms_cluster.errors import StartError
 from restms_cluster.levels import LEVELS, Durability, Level
 from restms_cluster.model import ConfiguredDomain, Limits
 from restms_cluster.names import FeedName
+from restms_cluster.profiles import load_profiles
 from restms_cluster.rates import Rate
 from restms_node import config_file, values
 from restms_node.config_file import ConfigFile
@@ -297,8 +298,10 @@ def load(flags: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
         elif option.name in file.values:
             found[option.name] = _from_file(option, file)
     limits = Limits(**{o.name: found.pop(o.name) for o in table if o.is_limit and o.name in found})
+    profiles = load_profiles(found.get("extra_profiles", ()))
+    types = frozenset().union(*(profile.feed_types for profile in profiles))
     try:
-        domains = read_domains(file.values.get(DOMAIN, []), limits)
+        domains = read_domains(file.values.get(DOMAIN, []), limits, types)
         proxies = bool(found.get("trusted_proxies"))
         authenticators = read_authenticators(file, proxies=proxies)
         rules = read_rules(

@@ -12,7 +12,7 @@ The domain `default`, and the feed `default` in every domain, exist whether
 they are named or not (2/RestMS). Faults name the entry and tell where it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from restms_cluster.errors import BadRequestError
 from restms_cluster.levels import LEVELS, Level
@@ -32,17 +32,19 @@ OWN_LIMITS = {
 DEFAULT_FEED = ConfiguredFeed(DEFAULT, title="Default feed")
 
 
-def read_domains(value: object, limits: Limits) -> tuple[ConfiguredDomain, ...]:
-    """Read the file's key `domain`. Raises FaultError with one sentence."""
+def read_domains(
+    value: object, limits: Limits, types: Collection[str] = ("",)
+) -> tuple[ConfiguredDomain, ...]:
+    """Read the file's key `domain`, whose feeds have these types. Raises FaultError."""
     tables = listed(value, DOMAIN, (DOMAIN,))
-    domains = [_domain(table, limits) for table in tables]
+    domains = [_domain(table, limits, types) for table in tables]
     _check_unique("The domain", tables, [domain.name for domain in domains])
     if not any(domain.name == DEFAULT for domain in domains):
         domains.insert(0, ConfiguredDomain(DEFAULT, "Default domain", (DEFAULT_FEED,)))
     return tuple(domains)
 
 
-def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
+def _domain(table: Table, limits: Limits, types: Collection[str]) -> ConfiguredDomain:
     table.check_keys(("name", "title", "feed", *OWN_LIMITS))
     name = _text(table, "name", limits)
     if not is_domain(name):
@@ -55,7 +57,7 @@ def _domain(table: Table, limits: Limits) -> ConfiguredDomain:
     if name == DEFAULT and "title" not in table.values:
         title = "Default domain"
     tables = table.tables("feed")
-    feeds = [_feed(feed, limits) for feed in tables]
+    feeds = [_feed(feed, limits, types) for feed in tables]
     _check_unique(f"In the {table.what}, the feed", tables, [feed.name for feed in feeds])
     names = {DEFAULT, *(feed.name for feed in feeds)}
     for place, feed in zip(tables, feeds, strict=True):
@@ -83,7 +85,7 @@ def _limit(table: Table, key: str) -> int | None:
         raise table.fault(text, key) from error
 
 
-def _feed(table: Table, limits: Limits) -> ConfiguredFeed:
+def _feed(table: Table, limits: Limits, types: Collection[str]) -> ConfiguredFeed:
     table.check_keys(("name", "type", "title", "license", "dead_letter", "dedup", "durability"))
     name, type_, title, license_ = (
         _text(table, key, limits) for key in ("name", "type", "title", "license")
@@ -94,6 +96,9 @@ def _feed(table: Table, limits: Limits) -> ConfiguredFeed:
         raise table.fault(f"The {table.what} is not well named: {error.text}", "name") from error
     if name == DEFAULT and type_:
         raise table.fault(f"The {table.what} always has the empty type.", "type")
+    if type_ not in types:
+        known = ", ".join(sorted(types)[1:])
+        raise table.fault(f"The type of the {table.what} must be one of {known}, or empty.", "type")
     if name == DEFAULT and "title" not in table.values:
         title = DEFAULT_FEED.title
     letters = _text(table, "dead_letter", limits)

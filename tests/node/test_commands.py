@@ -167,6 +167,7 @@ def test_a_file_that_is_wrong_is_not_changed(
     assert keys.read_text() == users.read_text() == "#\nnonsense\n"
     assert main(["key", str(keys / "no"), "a"]) == 1
     assert main(["key", str(keys), "a", "--expires", "soon"]) == 1
+    assert main(["key", str(keys), "a", "--expires", "2020-01-31"]) == 1
     assert 'restms: "soon" is no time' in capsys.readouterr().err
 
 

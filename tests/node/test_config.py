@@ -315,6 +315,7 @@ FEED = "[[domain]]\nname = 'd'\n[[domain.feed]]\n"
         (f"{FEED}name = 'a'\ntype = ['fanout']", "The type of the feed"),
         (f"{FEED}name = 'a'\nlicence = 'CC0'", 'unknown key "licence"'),
         (f"{FEED}name = 'default'\ntype = 'fanout'", "always has the empty type"),
+        (f"{FEED}name = 'a'\ntype = 'tpoic'", "must be one of direct, fanout, headers"),
         (f"{FEED}name = 'a'\n[[domain.feed]]\nname = 'a'", 'feed "a" is there twice'),
         (f"{FEED}name = 'a'\ndead_letter = 'b'", 'dead_letter of the feed "a"'),
         (f"{FEED}name = 'a'\ndurability = 'most'", "must be one of node, disk, replicas, disk+rep"),
