@@ -265,7 +265,8 @@ def _posted(**children: str) -> Json:
     ways = []
     for child, name in children.items():
         way = _root({child: _children(name, 1, 1)})
-        others: Json = {other: {"enum": [[], None]} for other in children if other != child}
+        none = {"type": ["array", "null"], "maxItems": 0}
+        others: Json = {other: none for other in children if other != child}
         way["properties"][ROOT]["properties"].update(others)
         ways.append(way)
     return ways[0] if len(ways) == 1 else {"oneOf": ways}
