@@ -14,7 +14,7 @@ import trio
 
 from restms_cluster.errors import StartError
 from restms_node import command_check, command_key, command_passwd, server, workers
-from restms_node.config import CONFIG, Option, load, options
+from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from restms_cluster.topology import parse_topology
 from restms_node import audit
 from restms_node.authenticators import make_access
-from restms_node.config import load
 from restms_node.exposure import place_of
+from restms_node.options import load
 
 COMMAND = "check-config"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restms_cluster.errors import StartError
-from restms_node.config import load
+from restms_node.options import load
 from restms_node.principals import ANONYMOUS, Principal
 from restms_node.rules import Rules, Verb, read_rules
 from restms_node.tables import FaultError

@@ -15,7 +15,8 @@ import trio
 
 from restms_node import command, server
 from restms_node.command import OneLine, main
-from restms_node.config import Settings, options
+from restms_node.config import Settings
+from restms_node.options import options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
 

@@ -14,7 +14,7 @@ import pytest
 
 from restms_node import keys_file, users_file
 from restms_node.command import main
-from restms_node.config import options
+from restms_node.options import options
 
 SECRET = b"correct horse\n"
 

@@ -14,7 +14,8 @@ from restms_cluster.errors import StartError
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
 from restms_cluster.names import FeedName
 from restms_cluster.rates import Rate
-from restms_node.config import Settings, load, options
+from restms_node.config import Settings
+from restms_node.options import load, options
 
 DEFAULT_FEED = ConfiguredFeed("default", title="Default feed")
 DEFAULT_DOMAIN = ConfiguredDomain("default", "Default domain", (DEFAULT_FEED,))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from restms_cluster.errors import StartError
-from restms_node.config import Settings, load
+from restms_node.config import Settings
 from restms_node.configured_access import Authenticators, Certificates, Tokens
+from restms_node.options import load
 
 TOKENS = """[[authenticator]]
 type = "jwt"

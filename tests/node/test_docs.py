@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from restms_node.config import Option, options
+from restms_node.options import Option, options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
