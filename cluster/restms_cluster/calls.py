@@ -67,5 +67,5 @@ class Beginning(Calls):
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:  # noqa: ARG002
+    async def _request(self, data: bytes, count: int, *, retry: bool) -> list[Answer]:  # noqa: ARG002, a link has no other
         return await self._pipeline.request(data, count)

@@ -238,11 +238,6 @@ class Condition:
     versions: frozenset[int] | None = None
     unmodified_since: int | None = None
 
-    @property
-    def empty(self) -> bool:
-        """Whether nothing is required."""
-        return self.versions is None and self.unmodified_since is None
-
 
 ALWAYS = Condition()
 

@@ -139,8 +139,7 @@ class Connections:
         try:
             with stream.scope:
                 await server
-        # What nobody foresaw in Hypercorn must not end other connections.
-        except* Exception as errors:  # noqa: BLE001
+        except* Exception as errors:  # noqa: BLE001, what Hypercorn did not foresee ends one only
             _log.warning("a connection was closed: %s", _first(errors))
             await trio.aclose_forcefully(stream)
         finally:
