@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from restms_cluster import blobs
 from restms_cluster.model import Draft
@@ -32,6 +34,19 @@ def scripts_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     directory: Path = tmp_path_factory.mktemp("redis")
     with closing(start_server(directory)) as server:
         yield server
+
+
+def explore(machine: type[RuleBasedStateMachine], *, sequences: int, steps: int) -> None:
+    """Try so many random sequences of a machine's rules, of up to so many steps."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=sequences,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
 
 
 @pytest.fixture

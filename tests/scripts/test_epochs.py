@@ -6,7 +6,6 @@ from contextlib import closing
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -14,7 +13,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from restms_cluster.names import Kind, Token
@@ -30,7 +28,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS, run
-from tests.scripts.conftest import IDLE, Run, joining, posting, secret
+from tests.scripts.conftest import IDLE, Run, explore, joining, posting, secret
 from tests.servers import Server, start_server
 
 NUMBERS_A_SECOND = 2048 * 1000
@@ -329,12 +327,4 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_in_no_history_does_a_uri_mean_two_messages(own_server: Server) -> None:
     Histories.server = own_server
-    run_state_machine_as_test(
-        Histories,
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    explore(Histories, sequences=40, steps=30)

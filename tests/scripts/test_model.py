@@ -10,7 +10,6 @@ from contextlib import closing
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -21,7 +20,6 @@ from hypothesis.stateful import (
     multiple,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from restms_cluster.names import Kind, Token
@@ -40,7 +38,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS, check_keys, check_no_leaks, run
-from tests.scripts.conftest import Posted, joining, posting
+from tests.scripts.conftest import Posted, explore, joining, posting
 from tests.servers import Server, start_server
 
 IDLE = 60_000
@@ -223,12 +221,4 @@ def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_any_sequence_of_changes_comes_to_the_same_as_in_the_model(model_server: Server) -> None:
     BrokerMachine.server = model_server
-    run_state_machine_as_test(
-        BrokerMachine,
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    explore(BrokerMachine, sequences=100, steps=50)

@@ -11,7 +11,6 @@ from contextlib import closing
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,7 +18,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from restms_cluster.transitions import (
@@ -36,7 +34,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import check_keys, check_no_leaks
-from tests.scripts.conftest import IDLE, joining, listed, posting
+from tests.scripts.conftest import IDLE, explore, joining, listed, posting
 from tests.scripts.test_works import small_run
 from tests.servers import Server, start_server
 
@@ -198,12 +196,4 @@ def queue_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_any_sequence_keeps_what_must_hold(queue_server: Server) -> None:
     QueueMachine.server = queue_server
-    run_state_machine_as_test(
-        QueueMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    explore(QueueMachine, sequences=100, steps=40)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,7 +20,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from restms_cluster.scripts import Transition
@@ -38,7 +36,7 @@ from restms_cluster.transitions import (
     PipeRead,
 )
 from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks, told
-from tests.scripts.conftest import IDLE, joining, listed, posting, stored
+from tests.scripts.conftest import IDLE, explore, joining, listed, posting, stored
 from tests.servers import Server, start_server
 
 SMALL = {"LARGE": 2, "WORK_PIPES": 2, "DIRECT": 40, "CHUNK": 2}
@@ -358,12 +356,4 @@ def test_any_sequence_comes_to_what_a_broker_without_works_would_do(
     works_server: Server,
 ) -> None:
     WorksMachine.server = works_server
-    run_state_machine_as_test(
-        WorksMachine,
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=30,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    explore(WorksMachine, sequences=100, steps=30)
