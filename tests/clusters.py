@@ -8,8 +8,6 @@ with RedisCluster() as redis, Cluster(2, redis=redis) as nodes:
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +17,7 @@ from redis.crc import key_slot
 
 from restms_cluster.keys import domain_key
 from tests.servers import Server, free_port
+from tests.waiting import wait_until
 
 SECONDS = 20.0
 SLOTS = 16384
@@ -70,7 +69,7 @@ class RedisCluster:
         before, successor = self.primary(domain), self.replicas(domain)[0]
         with successor.client() as client:
             client.execute_command("CLUSTER", "FAILOVER")
-        until(lambda: self.primary(domain) is successor)
+        wait_until(lambda: self.primary(domain) is successor)
         assert before is not successor
         return successor
 
@@ -85,7 +84,7 @@ class RedisCluster:
                 # Valkey says "master" of a cluster's primary, too.
                 return client.role()[0] == b"master" and _state(client) == "ok"
 
-        until(serves)
+        wait_until(serves)
         return self.primary(domain)
 
     def move(self, domain: str, to: Server) -> None:
@@ -95,7 +94,7 @@ class RedisCluster:
             client.execute_command(
                 *("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", number, number, "NODE", self._id(to))
             )
-        until(lambda: self.primary(domain) is to)
+        wait_until(lambda: self.primary(domain) is to)
 
     def begin_move(self, domain: str, to: Server) -> None:
         """Begin to move a domain's slot as all versions do it, key by key."""
@@ -120,7 +119,7 @@ class RedisCluster:
         for server in (to, source):
             with server.client() as client:
                 client.execute_command("CLUSTER", "SETSLOT", slot(domain), "NODE", self._id(to))
-        until(lambda: self.primary(domain) is to)
+        wait_until(lambda: self.primary(domain) is to)
 
     def close(self) -> None:
         """Kill all servers and remove their files."""
@@ -152,12 +151,12 @@ class RedisCluster:
                     client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[number], last)
                 if server is not first:
                     client.execute_command("CLUSTER", "MEET", "127.0.0.1", first.port, self._bus[0])
-        until(lambda: all(self._knows_all(server) for server in self.servers))
+        wait_until(lambda: all(self._knows_all(server) for server in self.servers))
         for number, server in enumerate(self.servers[shards:]):
             with server.client() as client:
                 primary = self.servers[number // replicas]
                 client.execute_command("CLUSTER", "REPLICATE", self._id(primary))
-        until(lambda: all(self._is_complete(server, shards) for server in self.servers))
+        wait_until(lambda: all(self._is_complete(server, shards) for server in self.servers))
 
     def _knows_all(self, server: Server) -> bool:
         lines = _nodes(server)
@@ -218,14 +217,6 @@ def domains_apart(shards: int) -> list[str]:
         if len(found) == shards:
             break
     return [found[number] for number in range(shards)]
-
-
-def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
-    """Wait for a condition, looking often; fail when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what the cluster was to do was not done"
-        time.sleep(0.02)
 
 
 def _nodes(server: Server) -> list[list[str]]:

@@ -14,8 +14,8 @@ from typing import Self
 
 import redis
 
-from tests.clusters import until
 from tests.servers import Server, find_binary, free_port
+from tests.waiting import wait_until
 
 NAME = "restms"  # what the sentinels call the primary
 DOWN_AFTER = 500  # milliseconds without a sign after which a server counts as gone
@@ -64,13 +64,13 @@ class Sentinels:
         try:
             for number in range(1 + replicas):
                 self._start_server(f"server-{number}", options)
-            until(self._is_complete)
+            wait_until(self._is_complete)
             for number in range(sentinels):
                 directory = self._directory / f"sentinel-{number}"
                 directory.mkdir()
                 primary, quorum = self.servers[0], sentinels // 2 + 1
                 self.sentinels.append(Sentinel(directory, primary, quorum, *lines))
-            until(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
+            wait_until(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
         except BaseException:
             self.close()
             raise
@@ -106,7 +106,7 @@ class Sentinels:
             now = {_told(sentinel) for sentinel in self.sentinels if sentinel.running}
             return len(now) == 1 and now != {before.port}
 
-        until(switched)
+        wait_until(switched)
         return self.primary()
 
     def close(self) -> None:

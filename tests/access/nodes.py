@@ -14,7 +14,6 @@ import re
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,7 @@ from restms_node.rules import Rule, Rules
 from restms_node.serving import serve_connections
 from restms_node.waiting import Waits
 from tests.servers import start_server
+from tests.waiting import wait_until
 
 SECONDS = 20.0
 XML = {"Content-Type": "application/restms+xml", "Accept": "application/restms+xml"}
@@ -185,10 +185,7 @@ class Nodes:
 
     def until_parked(self) -> None:
         """Return when a request waits on one of the nodes."""
-        end = time.monotonic() + SECONDS
-        while not any(waits.parked for waits in self._waits):
-            assert time.monotonic() < end, "no request waits"
-            time.sleep(0.005)
+        wait_until(lambda: any(waits.parked for waits in self._waits))
 
     def __enter__(self) -> Self:
         ready: list[Callable[[], None]] = []

@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import pytest
 
 from tests.leaks import check_keys
 from tests.nodes import Cluster
+from tests.waiting import wait_until as until
 
 SECONDS = 20.0
 XML = {"Content-Type": "application/restms+xml", "Accept": "application/restms+xml"}
@@ -74,14 +74,6 @@ def text(answer: httpx.Response) -> str:
     found = re.search(r"<content[^>]*>([^<]*)</content>", answer.text)
     assert found, answer.text
     return found[1]
-
-
-def until(condition: Callable[[], object], seconds: float = SECONDS) -> None:
-    """Wait for a condition, looking often; fail when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what the test waits for did not come"
-        time.sleep(0.005)
 
 
 def parked(cluster: Cluster, pipe: str, waits: int = 1) -> None:
