@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node import command_check, command_key, command_passwd, server, workers
+from restms_node import command_check, command_drain, command_key, command_passwd, server, workers
 from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command_passwd.add_to(commands)
     command_key.add_to(commands)
+    command_drain.add_to(commands)
     return parser
 
 
@@ -179,5 +180,6 @@ COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     command_check.COMMAND: _check,
     command_passwd.COMMAND: command_passwd.run,
     command_key.COMMAND: command_key.run,
+    command_drain.COMMAND: command_drain.run,
 }
 """By name; each returns its exit status, or raises StartError."""
