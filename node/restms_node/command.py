@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from restms_cluster.errors import StartError
+from restms_cluster.errors import StartError, first_error
 from restms_node import command_check, command_drain, command_key, command_passwd, server, workers
 from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
@@ -128,10 +128,13 @@ class OneLine(logging.Formatter):
 
 def _serve(given: dict[str, Any]) -> int:
     set_up_logging()
-    settings = load(_flags(given), os.environ)
+    flags = _flags(given)
+    settings = load(flags, os.environ)
     logging.getLogger().setLevel(settings.log_level.upper())
-    serve = workers.serve if settings.workers > 1 else server.serve
-    trio.run(until_told, partial(serve, settings))
+    if settings.workers > 1:
+        trio.run(until_told, partial(workers.serve, settings, flags))
+    else:
+        trio.run(until_told, partial(server.serve, settings))
     return 0
 
 
@@ -165,14 +168,6 @@ async def _cancel_when_told(signals: AsyncIterator[int], scope: trio.CancelScope
 def _help(option: Option) -> str:
     default = f" (default: {option.default})" if option.default else ""
     return f"{option.help}{default}".replace("%", "%%")
-
-
-def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
-    """Return the first of the errors in a group, and in the groups in it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {

@@ -25,16 +25,19 @@ def least_seconds(size: int) -> float:
 class Wire:
     """A connection. `come` is what has been read and not yet used; `gone` tells of the client.
 
+    It is `new` until the first request has come.
+
     Its methods raise OSError or ClosedResourceError where it is no more.
     """
 
-    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone")
+    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone", "new")
 
     def __init__(self, raw: socket.socket, nursery: trio.Nursery) -> None:
         """Begin; the nursery is for the task that watches a client whose request waits."""
         raw.setblocking(False)  # noqa: FBT003, the standard library's signature
         self.come = b""
         self.gone = False
+        self.new = True
         self._socket = raw
         self._nursery = nursery
         self._parked: trio.CancelScope | None = None

@@ -215,7 +215,9 @@ async def _serve_node(
     node: Node, listener: socket.socket, ready: Callable[[], object], drain: Drain
 ) -> None:
     settings = node.settings
-    app = ASGIWrapper(Guard(make_app(node)))
+    # A worker listens only now: who came before would wait for its start, or be lost with it.
+    listen(settings, listener)
+    app = ASGIWrapper(Guard(make_app(node), node.waits))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,

@@ -4,7 +4,6 @@ python -m restms_node.worker LISTENER    # a file descriptor
 """
 
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -12,8 +11,9 @@ from functools import partial
 
 import trio
 
-from restms_cluster.errors import StartError
-from restms_node.command import FAILED, first_error, set_up_logging, until_told
+from restms_cluster.errors import StartError, first_error
+from restms_node import errand
+from restms_node.command import FAILED, set_up_logging, until_told
 from restms_node.config import Settings
 from restms_node.drain import Drain, at_signal, tell
 from restms_node.server import serve_on
@@ -23,12 +23,14 @@ STDIN, STDOUT = 0, 1
 
 
 def main() -> int:
-    """Serve with the settings that standard input gives, for as long as it is open."""
-    sys.path[:], settings = pickle.load(sys.stdin.buffer)  # noqa: S301, the parent wrote it
+    """Serve as standard input tells, for as long as it is open."""
+    told = errand.read(sys.stdin.buffer)
+    sys.path[:] = told["path"]
     listener = socket.socket(fileno=int(sys.argv[1]))
-    set_up_logging(settings.log_level)
     status = 0
     try:
+        settings = errand.settings_of(told)
+        set_up_logging(settings.log_level)
         trio.run(until_told, partial(_serve, settings, listener))
     except* StartError as group:
         os.write(STDOUT, f"{first_error(group)}\n".encode())

@@ -9,21 +9,20 @@ that it has drained.
 """
 
 import logging
-import pickle
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import trio
 
 from restms_cluster.embedded import EmbeddedServer
-from restms_cluster.errors import StartError
+from restms_cluster.errors import StartError, first_error
 from restms_cluster.topology import parse_topology
-from restms_node import pid_file, server
+from restms_node import errand, pid_file, server
 from restms_node.config import Settings
 from restms_node.drain import Drain
 
@@ -38,10 +37,11 @@ LONGEST_REASON = 4096
 _log = logging.getLogger("restms.workers")
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, flags: Mapping[str, str]) -> None:
     """Serve by `settings.workers` processes until a signal ends them.
 
-    Raises StartError, perhaps in a group, when the first ones cannot start.
+    `flags` are the options of the command line, for workers of another version. Raises
+    StartError, perhaps in a group, when the first ones cannot start.
     """
     with server.bound(settings) as place, pid_file.written(settings.pid_file):
         # Only now: nobody else can have had the address, but the workers can have it too.
@@ -54,22 +54,24 @@ async def serve(settings: Settings) -> None:
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
             async with server.drain_when_asked() as drain:
-                await _supervise(settings, place, data, drain)
+                await _supervise(settings, place, data, drain, errand.made(settings, flags))
             nursery.cancel_scope.cancel()
 
 
-async def _supervise(settings: Settings, place: socket.socket, data: str, drain: Drain) -> None:
-    workers = [_Worker(settings, place) for _ in range(settings.workers)]
+async def _supervise(
+    settings: Settings, place: socket.socket, data: str, drain: Drain, told: bytes
+) -> None:
+    workers = [_Worker(settings, place, told) for _ in range(settings.workers)]
     async with trio.open_nursery() as running:
         async with trio.open_nursery() as starting:
             for worker in workers:
                 starting.start_soon(running.start, worker.run)
         await running.start(_pass_signals_on, workers, place, running.cancel_scope)
-        await running.start(_renew_when_told, workers)
+        await running.start(_renew_when_told, workers, running, drain)
         running.start_soon(_drain_when_told, workers, drain)
         server.announce(place, data)
-        for worker in workers:
-            await worker.ended.wait()
+        while left := [worker for worker in workers if not worker.ended.is_set()]:
+            await left[0].ended.wait()
         running.cancel_scope.cancel()
 
 
@@ -91,15 +93,46 @@ async def _pass_signals_on(
 
 
 async def _renew_when_told(
-    workers: list["_Worker"], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    workers: list["_Worker"],
+    running: trio.Nursery,
+    drain: Drain,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Put new workers in the place of all, one after the other, at each SIGUSR1."""
     with trio.open_signal_receiver(signal.SIGUSR1) as signals:
         task_status.started()
         async for _ in signals:
-            for number, worker in enumerate(workers, start=1):
-                await worker.renew()
-                _log.info("worker %d of %d was renewed", number, len(workers))
+            for number in range(len(workers)):
+                if not await _renewed(workers, number, running, drain):
+                    break
+                _log.info("worker %d of %d was renewed", number + 1, len(workers))
+
+
+async def _renewed(
+    workers: list["_Worker"], number: int, running: trio.Nursery, drain: Drain
+) -> bool:
+    """Have a new worker ready, then let the old one drain and end; tell whether that was done.
+
+    Where a new one cannot start (of a version that was installed since, say), the old goes on.
+    """
+    old, started = workers[number], False
+    new = old.successor()
+    if drain.begun:
+        new.drain()
+    try:
+        await running.start(new.run)
+        started = True
+    except* StartError as group:
+        _log.error("no worker is renewed: %s", first_error(group))
+    if started:
+        workers[number] = new
+        if old.told:
+            new.tell(signal.SIGTERM)
+        elif drain.begun:
+            new.drain()
+        old.tell(signal.SIGTERM)
+        await old.ended.wait()
+    return started
 
 
 async def _drain_when_told(workers: list["_Worker"], drain: Drain) -> None:
@@ -113,15 +146,14 @@ async def _drain_when_told(workers: list["_Worker"], drain: Drain) -> None:
 
 
 class _Worker:
-    """One worker, and those that take its place."""
+    """One worker, and those that take its place when it dies."""
 
-    def __init__(self, settings: Settings, place: socket.socket) -> None:
+    def __init__(self, settings: Settings, place: socket.socket, told: bytes) -> None:
         self._settings = settings
+        self._errand = told
         self._place = place
         self._process: trio.Process | None = None
         self._told = trio.Event()
-        self._ready = trio.Event()
-        self._leaving = False
         self._drains = False
         self._up: trio.Process | None = None
         self.drained = trio.Event()
@@ -145,13 +177,9 @@ class _Worker:
             # It takes the signal, since it has said that it is ready.
             self._up.send_signal(signal.SIGUSR2)
 
-    async def renew(self) -> None:
-        """Let the worker drain and end; return when another is ready in its place."""
-        if self._process is not None and self._process.poll() is None:
-            self._leaving = True
-            self._ready = trio.Event()
-            self._process.terminate()
-            await self._ready.wait()
+    def successor(self) -> "_Worker":
+        """Return a worker that can take the place of this one."""
+        return _Worker(self._settings, self._place, self._errand)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a worker running until it is told to end; report when the first one is ready.
@@ -163,7 +191,6 @@ class _Worker:
             since = trio.current_time()
             try:
                 async with self._running() as process:
-                    self._ready.set()
                     if not started:
                         task_status.started()
                         started = True
@@ -177,9 +204,6 @@ class _Worker:
                 reason = str(error)
             if self.told:
                 break
-            if self._leaving:
-                self._leaving = False
-                continue
             if trio.current_time() - since > STEADY_SECONDS:
                 pause = LEAST_PAUSE_SECONDS
             _log.error("a worker is started again in %.1f s: %s", pause, reason)
@@ -208,7 +232,6 @@ class _Worker:
                 for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
                     listener.setsockopt(socket.SOL_SOCKET, option, 1)
                 listener.bind(self._place.getsockname())
-                server.listen(self._settings, listener)
                 return await trio.lowlevel.open_process(
                     # -P: what lies in the working directory is none of the worker's modules.
                     [sys.executable, "-P", "-m", "restms_node.worker", str(listener.fileno())],
@@ -227,7 +250,7 @@ class _Worker:
         said = b""
         with trio.move_on_after(START_SECONDS) as patience:
             with suppress(trio.BrokenResourceError):  # it has ended, and perhaps told why
-                await process.stdin.send_all(pickle.dumps((sys.path, self._settings)))
+                await process.stdin.send_all(self._errand)
             async for some in process.stdout:
                 said += some
                 if said == READY:

@@ -68,7 +68,9 @@ def test_waits_and_streams_end_and_all_else_is_served(
         for number in range(8):  # each connection is one worker's by chance
             assert not ready(node)
             assert httpx.get(f"{pipe}-{number + 1}").status_code == 503
-            client.publish(name(pipe), "served", Connection="close")
+            client.publish(name(pipe), "served")
+            for answer in (client.send("GET", pipe), client.send("GET", f"{pipe}-1")):
+                assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         assert (
             text(httpx.get(f"{pipe}-1", headers={"Accept": "application/restms+xml"})) == "served"
         )
