@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos fuzz clean
+.PHONY: help run test lint bench chaos upgrade fuzz clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
 	@echo "make chaos  break everything under load and account for each message (ARGS='--list')"
+	@echo "make upgrade  replace nodes under load and account for each answer (ARGS='--rounds 10')"
 	@echo "make fuzz   send parsers and nodes what they do not expect (ARGS='--seconds 60 ...')"
 	@echo "make clean  remove what these made"
 
@@ -38,6 +39,9 @@ bench: $(VENV)/.bench
 
 chaos: $(VENV)/.test
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+upgrade: $(VENV)/.test
+	@$(BIN)/python -m tests.upgrade $(ARGS)
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)

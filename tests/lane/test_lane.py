@@ -339,3 +339,19 @@ async def test_the_end_closes_idle_connections_and_lets_requests_finish(
     answer = await busy.answer()
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await busy.ended() == b""
+
+
+async def test_the_first_request_of_a_new_connection_is_answered_though_the_end_has_come(
+    served: Served,
+) -> None:
+    early, silent = await served.connect(), await served.connect()
+    await until(lambda: len(served.lane.idle) == 2)
+    served.node.waits.drain()
+    served.lane.close()
+    late = await served.connect()
+    for client in (early, late):
+        await client.send(post("first"))
+        answer = await client.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await client.ended() == b""
+    assert await silent.ended() == b""

@@ -5,7 +5,6 @@ is told to drain (what a preStop hook does), gets SIGTERM, and is gone. HAProxy 
 them with the configuration that the project ships, and learns of it by /readyz alone.
 """
 
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from restms_node import control
 from tests.chaos.balancer import Balancer
 from tests.chaos.ledger import Ledger
 from tests.chaos.population import Population
@@ -30,6 +30,7 @@ OPTIONS = (("--workers", "2"), ("--no-lane",), ())
 ALL = ("--trusted-proxies", "127.0.0.1", "--drain-delay-seconds", "1")
 LATER = "9.0.0"
 READY_SECONDS = 60.0
+DRAIN_SECONDS = 15.0
 
 # What a client is told to repeat (503, with Retry-After), or that a stream goes on elsewhere.
 REPEATED = ("GET 503", "POST 503", "DELETE 503", "WebSocket closed 1001")
@@ -104,22 +105,27 @@ class Fleet:
         await self.balancer.started()
         await self._until(lambda ups: sum(ups) == len(OPTIONS))
 
-    async def replace_all(self, version: Mapping[str, str], pause: float) -> None:
+    async def replace_all(
+        self, version: Mapping[str, str], pause: float, note: Callable[[str], None]
+    ) -> None:
         """Put a node of a version in the place of each."""
         for place in list(self.nodes):
             (free,) = set(range(len(self.ports))) - set(self.nodes)
             node = self._spawn(free, version)
             await trio.to_thread.run_sync(node.await_url)
             await self._until(lambda ups, free=free: ups[free])  # type: ignore[misc]
-            await self._retire(self.nodes[place])
-            del self.nodes[place]
+            note(f"{node.name} is ready")
+            old = self.nodes.pop(place)
+            await self._retire(old, note)
             await self._until(lambda ups, place=place: not ups[place])  # type: ignore[misc]
             await trio.sleep(pause)
 
-    async def _retire(self, node: Node) -> None:
-        command = (sys.executable, "-m", "restms_node", "drain", "--pid", str(node.process.pid))
-        await trio.run_process(command)
+    async def _retire(self, node: Node, note: Callable[[str], None]) -> None:
+        # As `restms drain` does, without a process of its own.
+        await trio.to_thread.run_sync(control.ask, node.process.pid, DRAIN_SECONDS)
+        note(f"{node.name} has drained")
         status = await trio.to_thread.run_sync(node.terminate)
+        note(f"{node.name} has ended")
         assert status == 0, node.log()
         self.log.append(node.log())
 
@@ -188,6 +194,6 @@ async def _upgrade(
             nursery.start_soon(publisher.run, rate, ending)
         versions = cycle([*fleet.versions[1:], fleet.versions[0]])
         for number, version in zip(range(plan.rounds), versions, strict=False):
-            await fleet.replace_all(version, plan.pause)
+            await fleet.replace_all(version, plan.pause, population.ledger.note)
             tell(f"round {number + 1} of {plan.rounds} is done")
         ending.set()
