@@ -17,6 +17,7 @@ from restms_cluster.formats import FORMAT, NewerFormatError
 from restms_cluster.link import Link, LostError
 from restms_cluster.profiles import load_profiles
 from restms_cluster.scripts import Library
+from tests.clusters import RedisCluster, domains_apart
 from tests.servers import Server, start_server
 from tests.waiting import until
 
@@ -159,3 +160,27 @@ async def test_who_may_not_shut_others_out_changes_nothing(
             await epochs.enter(link, ["default"], NEXT)
     assert int(client.hget(DOMAIN, "format")) == 1
     assert client.get(f"{DOMAIN}:old") == b"0"
+
+
+async def test_in_a_redis_cluster_each_domain_is_upgraded_where_it_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = domains_apart(2)
+    guarded = Library((profile.lua for profile in load_profiles()), guarded=True)
+    later = NextLibrary((profile.lua for profile in load_profiles()), guarded=True)
+    with RedisCluster(1, 0) as cluster:
+        server = cluster.primary(names[0])
+        async with await Link.open(Address.parse(server.url)) as older:
+            await epochs.enter(older, names, guarded)
+            for name in names:
+                await older.answers([("SET", f"restms:{{{name}}}:old", 1)])
+            monkeypatch.setattr(epochs, "FORMAT", 2)
+            monkeypatch.setattr(formats, "FORMAT", 2)
+            async with await Link.open(Address.parse(server.url)) as link:
+                await epochs.enter(link, names, later)
+            with pytest.raises(LostError):
+                await older.answers([("PING",)])
+        for name in names:
+            with cluster.client(name) as client:
+                assert int(client.hget(f"restms:{{{name}}}", "format")) == 2
+                assert client.get(f"restms:{{{name}}}:new") == b"1"

@@ -9,7 +9,7 @@ from tests.upgrade.rolling import Account, Plan, run
 
 @pytest.mark.skipif(find_haproxy() is None, reason="HAProxy is not installed")
 async def test_nodes_are_replaced_under_load_and_no_client_notices() -> None:
-    account = await run(Plan(rounds=1, rate=60, pause=0, last_words=False), lambda _: None)
+    account = await run(Plan(rounds=1, rate=40, pause=0, last_words=False), lambda _: None)
     assert not account.broken, f"{account.log}\n{account.report()}"
     sent = account.ledger.sent.values()
     assert len(sent) > 100
