@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 TESTS ?= tests
+# Tests often wait, so they keep two cores busy; 0 runs them in pytest's own process (for pdb).
+PROCESSES ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -13,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
-	@echo "make test   run the tests (TESTS=tests/node for some of them)"
+	@echo "make test   run the tests (TESTS=tests/node for some of them, PROCESSES=0 for one by one)"
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
 	@echo "make chaos  break everything under load and account for each message (ARGS='--list')"
@@ -24,7 +26,7 @@ run: $(VENV)/.run
 	@exec $(BIN)/restms serve $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
