@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos fuzz clean
+.PHONY: help run test lint bench chaos fuzz dist clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
 	@echo "make chaos  break everything under load and account for each message (ARGS='--list')"
 	@echo "make fuzz   send parsers and nodes what they do not expect (ARGS='--seconds 60 ...')"
+	@echo "make dist   make the wheel and the source distribution, in dist, and check them"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/.run
@@ -43,6 +44,11 @@ chaos: $(VENV)/.test
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+dist: $(VENV)/.dist
+	rm -rf dist
+	$(BIN)/python -m tests.packaging.dist dist
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) build dist restms.egg-info
@@ -74,6 +80,11 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@echo "Installing restms and what fuzzes it in $(VENV)"
 	@$(PIP) install --editable '.[test,fuzz]'
+	@touch $@
+
+$(VENV)/.dist: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what packs it in $(VENV)"
+	@$(PIP) install --editable '.[dist]'
 	@touch $@
 
 $(BIN)/python:
