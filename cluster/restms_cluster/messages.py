@@ -64,11 +64,11 @@ async def publish(
     ForbiddenError for a content staged on another feed; FullError where all the
     pipes that want a message, or the feed that queues it, or the domain, are full;
     UnavailableError while too many large fan-outs are under way, or the feed's level
-    cannot be kept; TooLargeError for more deliveries than a request may have, or
-    messages that too many joins begin like; BadRequestError for an address of too many
-    words; KeyReusedError for a key of another request. Nothing is routed then. Raises
-    TooFewReplicasError where all is routed, but too few replicas have it as yet, and
-    StateUnavailableError where it may or may not be routed.
+    cannot be kept; TooLargeError for more deliveries than a request may have, more bytes
+    than the domain may, or messages that too many joins begin like; BadRequestError for an
+    address of too many words; KeyReusedError for a key of another request. Nothing is routed
+    then. Raises TooFewReplicasError where all is routed, but too few replicas have it as yet,
+    and StateUnavailableError where it may or may not be routed.
     """
     level = broker.durability.of(feed)
     if Level.DISK in level:
@@ -103,7 +103,8 @@ async def publish(
                 *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
             )
         if Outcome.NO_ROOM in (answer.outcome, *(one.outcome for one in staged)):
-            raise broker.no_room(feed.domain, "nothing was routed")
+            size = sum(len(blob) for *_, blob in rows) + sum(step.size for step in steps)
+            raise broker.no_room(feed.domain, size, "nothing was routed")
         raise _refusal(answer.outcome, deliveries)
     if Level.DISK in level:
         broker.shards.home(feed.domain).disk.check_done()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import BufferedWriter, FileIO, TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
 from pathlib import Path
 from queue import SimpleQueue
@@ -140,12 +141,13 @@ def check(path: Path) -> None:
 def opened(path: Path | None, proxies: Sequence[Network] = ()) -> Iterator[Audit]:
     """Keep an audit log for the time of a block: in a file, or else on standard error.
 
-    A file that was moved away is made anew, as log rotation wants it. Raises StartError
+    A file that was moved away is made anew, as log rotation wants it; whoever runs the
+    server may read it, and nobody else, where it was not there before. Raises StartError
     where it cannot be written.
     """
     handler: logging.Handler
     try:
-        handler = logging.StreamHandler(sys.stderr) if path is None else WatchedFileHandler(path)
+        handler = logging.StreamHandler(sys.stderr) if path is None else _PrivateFile(path)
     except OSError as error:
         raise StartError(f"The audit log {path} cannot be written: {error.strerror}.") from error
     lines: SimpleQueue[Any] = SimpleQueue()
@@ -164,6 +166,15 @@ def opened(path: Path | None, proxies: Sequence[Network] = ()) -> Iterator[Audit
         logger.removeHandler(queueing)
         listener.stop()
         handler.close()
+
+
+class _PrivateFile(WatchedFileHandler):
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        file = BufferedWriter(FileIO(self.baseFilename, self.mode, opener=opener))
+        return TextIOWrapper(file, self.encoding)
 
 
 def _resource(uri: str) -> str:
