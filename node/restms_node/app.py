@@ -4,7 +4,7 @@ It knows nothing of the protocol but where its errors go.
 """
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
@@ -22,9 +22,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import codings, openapi, sockets
+from restms_node import codings, metrics, openapi, sockets
 from restms_node.access import more_than_once
 from restms_node.admission import admitted, counted, known
+from restms_node.app_counts import Mark, count_requests, count_socket
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request, Stream
 from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
@@ -32,7 +33,7 @@ from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.hosts import Hosts
 from restms_node.node import Node
-from restms_node.problems import problem, sentence
+from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
 from restms_node.routes import body_limit, dispatch, streamed, takes_in
 from restms_node.uris import Uris, plain
@@ -68,6 +69,7 @@ def make_app(node: Node) -> App:
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     cors, hosts = Cors(node.settings.cors_origins), Hosts(node.settings)
+    count_requests(app, node)
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
@@ -96,29 +98,64 @@ def make_app(node: Node) -> App:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
             return await any_resource("")  # who asks for that is asked who he is as well
         named = (REQUEST_ID, g.get("request_id", ""))
+        node.traffic.refusals[RestMSError.word if error.code == 500 else TooLargeError.word] += 1
         return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
-    _serve_pages(app, node)
+    _serve_pages(app, node, hosts)
     _serve_sockets(app, node, cors, hosts)
     return app
 
 
-def _serve_pages(app: App, node: Node) -> None:
-    """Serve what is no resource of the protocol: health, and the description of it all."""
+def make_metrics_app(node: Node) -> App:
+    """Make the application that serves a node's metrics alone, without asking who wants them."""
+    app = App("restms_metrics", static_folder=None)
+    page = metrics.Page(node)
+
+    async def measured() -> Answer:
+        return await page.answer(request.headers.get("Accept"))
+
+    @app.errorhandler(HTTPException)
+    async def failed(error: HTTPException) -> Response:
+        return respond(sentence(error.code or 500, _sentence(error)))
+
+    _add_pages(app, node, {metrics.PATH: measured})
+    return app
+
+
+def _serve_pages(app: App, node: Node, hosts: Hosts) -> None:
+    """Serve what is no resource of the protocol: health, the description of it all, metrics."""
     health = Health(node)
     description = openapi.Page(node.settings)
+    counted_here = metrics.Page(node)
 
     async def described() -> Answer:
         return description.answer(request.headers.get("If-None-Match"))
 
-    pages = {"/livez": health.live, "/readyz": health.ready, openapi.PATH: described}
+    async def measured() -> Answer:
+        asked = None
+        try:
+            asked = _request(node, request)
+            hosts.check(asked.header("host"))
+            asked = await known(node, asked)
+            if node.gate is not None:
+                node.gate.require_everywhere(asked.principal)
+            return await counted_here.answer(asked.header("accept"))
+        except RestMSError as error:
+            return refused(node, asked, error)
 
+    pages = {"/livez": health.live, "/readyz": health.ready, openapi.PATH: described}
+    if not node.settings.metrics_bind:
+        pages[metrics.PATH] = measured
+    _add_pages(app, node, pages)
+
+
+def _add_pages(app: App, node: Node, pages: Mapping[str, Callable[[], Awaitable[Answer]]]) -> None:
     async def page() -> Response:
         if request.method == "OPTIONS":
             return respond(Answer(200, (ALLOW_READING,)))
         if request.method not in SAFE:
             refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
-            return respond(problem(refusal).having(ALLOW_READING))
+            return respond(refused(node, None, refusal).having(ALLOW_READING))
         return respond(await pages[request.path]())
 
     for path in pages:
@@ -143,7 +180,9 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
+            count_socket(node, _path(websocket.scope), error.status)
             return respond(refused(node, asked, error))
+        count_socket(node, _path(websocket.scope), 101)
         await websocket.accept(subprotocol=session.subprotocol.name)
         await session.run(websocket)
         return None
@@ -161,7 +200,10 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     query = raw.query_string.decode("latin-1")
     client = raw.scope.get("client")
     peer = client[0] if client else None
-    asked = Request(raw.method, _path(raw.scope), headers, uris, query=query, peer=peer)
+    g.mark = Mark()
+    asked = Request(
+        raw.method, _path(raw.scope), headers, uris, query=query, peer=peer, watched=g.mark
+    )
     g.request_id = request_id(asked)
     return asked.having(id=g.request_id)
 

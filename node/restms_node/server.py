@@ -19,6 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
+from restms_node import metrics_server
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -47,18 +48,24 @@ _log = logging.getLogger("restms.server")
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
-    with bound(settings) as listener:
+    with bound(settings) as listener, metrics_server.bound(settings) as scraped:
         listen(settings, listener)
-        await serve_on(settings, listener, partial(announce, listener))
+        await serve_on(settings, listener, partial(announce, listener), scraped)
 
 
 async def serve_on(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    scraped: socket.socket | None = None,
 ) -> None:
-    """Serve on a listener; `ready` is told where the data is. Raises as serve() does."""
+    """Serve on a listener; `ready` is told where the data is. Raises as serve() does.
+
+    `scraped` is a bound socket for metrics alone, if they have one.
+    """
     _allow_many_connections(settings.max_waits)
     _collect_seldom()
-    await _serve(settings, listener, ready)
+    await _serve(settings, listener, ready, scraped)
 
 
 def announce(listener: socket.socket, data: str) -> None:
@@ -135,7 +142,10 @@ def _allow_many_connections(max_waits: int) -> None:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    scraped: socket.socket | None,
 ) -> None:
     profiles = load_profiles(settings.extra_profiles)
     access = make_access(settings)
@@ -161,7 +171,7 @@ async def _serve(
                 )
             )
             members.start_soon(access.run)
-            await _serve_http(settings, listener, broker, access, partial(ready, data))
+            await _serve_http(settings, listener, broker, access, partial(ready, data), scraped)
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
         nursery.cancel_scope.cancel()
@@ -173,6 +183,7 @@ async def _serve_http(
     broker: Broker,
     access: Access,
     ready: Callable[[], object],
+    scraped: socket.socket | None,
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
@@ -181,7 +192,11 @@ async def _serve_http(
     ):
         waits = _waits(settings, broker)
         node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
-        await _serve_node(node, listener, ready)
+        async with trio.open_nursery() as nursery:
+            if scraped is not None:
+                nursery.start_soon(metrics_server.serve, node, of_hypercorn(settings), scraped)
+            await _serve_node(node, listener, ready)
+            nursery.cancel_scope.cancel()
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
