@@ -71,8 +71,8 @@ class Settings:
     metrics_bind: str = _option(
         values.BIND_OR_OFF,
         "",
-        "where /metrics is served, to everybody who can reach it; without it, it is on the main "
-        "address, for those whom a rule lets inspect everything; off for nowhere",
+        "where /metrics is served, to whoever can reach it; without that, on the main address, to "
+        "those whom a rule lets inspect all domains; off for nowhere",
     )
     wait_seconds: float = _option(
         values.seconds(1), 55.0, "how long a request may wait for a message"

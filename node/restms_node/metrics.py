@@ -4,7 +4,8 @@ The numbers are taken in one step on the loop; writing them takes milliseconds a
 thread, for messages go on meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeAlias
 
 import trio
 from prometheus_client import Metric
@@ -12,24 +13,26 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from restms_node.exchange import NO_STORE, Answer
-from restms_node.metrics_snapshot import Snapshot, Value, taken
+from restms_node.metrics_snapshot import Snapshot, Value
 from restms_node.metrics_table import FAMILIES, Family
-from restms_node.node import Node
 
 PATH = "/metrics"
 WRITERS = 1  # threads; who asks meanwhile waits
+
+Source: TypeAlias = Callable[[], Awaitable[Snapshot]]
 
 
 class Page:
     """Answers /metrics."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, source: Source) -> None:
+        """`source` returns what is to be told; it may raise a RestMSError."""
+        self._source = source
         self._limiter = trio.CapacityLimiter(WRITERS)
 
     async def answer(self, accept: str | None) -> Answer:
         """Answer a GET, in the text format or in OpenMetrics, whichever is accepted."""
-        snapshot = taken(self._node)
+        snapshot = await self._source()
         body, media_type = await trio.to_thread.run_sync(
             written, snapshot, accept or "", limiter=self._limiter
         )

@@ -10,11 +10,10 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from restms_cluster.errors import StartError
-from restms_node.app import make_metrics_app
+from restms_node.app_pages import make_metrics_app
 from restms_node.config import Settings
 from restms_node.guard import Guard
-from restms_node.metrics import PATH
-from restms_node.node import Node
+from restms_node.metrics import PATH, Page
 from restms_node.serving import Connections
 from restms_node.values import OFF, host_and_port
 
@@ -45,13 +44,13 @@ def bound(settings: Settings) -> AbstractContextManager[socket.socket | None]:
     return place
 
 
-async def serve(node: Node, config: Config, listener: socket.socket) -> None:
-    """Serve until it is cancelled."""
+async def serve(page: Page, config: Config, listener: socket.socket) -> None:
+    """Serve a page until it is cancelled."""
     listener.listen(BACKLOG)
     listener.setblocking(False)  # noqa: FBT003, the standard library's signature
     host, port = listener.getsockname()[:2]
     _log.info("metrics are on http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
-    app = ASGIWrapper(Guard(make_metrics_app(node)))
+    app = ASGIWrapper(Guard(make_metrics_app(page)))
     connections = Connections(app, config, WorkerContext(None), {}, None)
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     await trio.serve_listeners(connections.serve, listeners)

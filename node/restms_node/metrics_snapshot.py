@@ -46,6 +46,11 @@ def taken(node: Node) -> Snapshot:
     }
 
 
+async def alone(node: Node) -> Snapshot:
+    """Return what a node counts that is one process: the source of its page."""
+    return taken(node)
+
+
 def _of_messages(node: Node) -> Snapshot:
     counts = {name: node.broker.counts.messages[name] for name in node.broker.domains}
     found: Snapshot = {
