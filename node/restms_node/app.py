@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import trio
 from h11 import LocalProtocolError
 from quart import Request as QuartRequest
-from quart import Response, g, has_request_context, request, websocket
+from quart import Response, has_request_context, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
@@ -22,7 +22,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import codings, openapi, sockets
+from restms_node import codings, openapi, request_names, sockets
 from restms_node.access import more_than_once
 from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
@@ -33,7 +33,7 @@ from restms_node.health import Health
 from restms_node.hosts import Hosts
 from restms_node.node import Node
 from restms_node.problems import problem, sentence
-from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.refusals import REQUEST_ID, any_name, refused, request_id
 from restms_node.routes import body_limit, dispatch, streamed, takes_in
 from restms_node.uris import Uris, plain
 
@@ -46,7 +46,7 @@ _log = logging.getLogger("restms.app")
 
 
 class App(QuartTrio):
-    """A Quart application that keeps private URIs out of its log, and names requests there."""
+    """A Quart application that keeps private URIs out of its log."""
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
@@ -56,8 +56,7 @@ class App(QuartTrio):
             return
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
-        named = g.get("request_id", "")
-        _log.error("unexpected error on %s (request %s)", where, named, exc_info=exception_info)
+        _log.error("unexpected error on %s", where, exc_info=exception_info)
 
 
 def make_app(node: Node) -> App:
@@ -77,6 +76,7 @@ def make_app(node: Node) -> App:
             asked = _request(node, request)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
@@ -95,7 +95,7 @@ def make_app(node: Node) -> App:
     async def failed(error: HTTPException) -> Response:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
             return await any_resource("")  # who asks for that is asked who he is as well
-        named = (REQUEST_ID, g.get("request_id", ""))
+        named = (REQUEST_ID, any_name())
         return respond(sentence(error.code or 500, _sentence(error)).having(named))
 
     _serve_pages(app, node)
@@ -136,6 +136,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
             asked = _request(node, websocket)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
@@ -162,8 +163,7 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     client = raw.scope.get("client")
     peer = client[0] if client else None
     asked = Request(raw.method, _path(raw.scope), headers, uris, query=query, peer=peer)
-    g.request_id = request_id(asked)
-    return asked.having(id=g.request_id)
+    return asked.having(id=request_id(asked))
 
 
 def _path(scope: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from restms_cluster.errors import UnauthorizedError, UnavailableError
 from restms_cluster.model import Feed
 from restms_cluster.names import FeedName
 from restms_node.access import AUTHORIZATION, Access
+from restms_node.access_log import AccessLog
 from restms_node.audit import Audit
 from restms_node.config import Settings
 from restms_node.exchange import Request
@@ -25,7 +26,8 @@ class Node:
     """The broker, the waits that are parked here, the settings, and who comes in.
 
     Without a `gate` everybody may do everything; without an `audit` nothing is kept of it;
-    without a `limiter` everybody may do so as often as he likes.
+    without a `limiter` everybody may do so as often as he likes; without an `access_log`
+    requests are not logged.
     """
 
     broker: Broker
@@ -35,6 +37,7 @@ class Node:
     gate: Gate | None = None
     audit: Audit | None = None
     limiter: Limiter | None = None
+    access_log: AccessLog | None = None
 
     def who(self, request: Request) -> str:
         """Return by what the waits of somebody are counted; empty where they are not."""

@@ -19,6 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
+from restms_node import access_log
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -177,10 +178,13 @@ async def _serve_http(
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
     with (
-        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit
+        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit,
+        access_log.opened() if settings.access_log else nullcontext() as requests,
     ):
         waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
+        node = Node(
+            broker, waits, settings, access, gate, audit, Limiter(broker, settings), requests
+        )
         await _serve_node(node, listener, ready)
 
 
@@ -198,7 +202,7 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
 
 async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
     settings = node.settings
-    app = ASGIWrapper(Guard(make_app(node)))
+    app = ASGIWrapper(Guard(make_app(node), node.access_log))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,
@@ -217,7 +221,9 @@ def of_hypercorn(settings: Settings) -> Config:
     # Hypercorn would end a connection after so many requests, and not always cleanly.
     config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
-    config.loglevel = "WARNING"
+    # As a logger, for to one that it makes itself it gives a form of its own.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
     config.websocket_max_message_size = FRAME_BYTES
     return config
 
