@@ -163,6 +163,12 @@ class Settings:
         False,  # noqa: FBT003, a default like the others
         "whether every request is logged, in one line each",
     )
+    tracing: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether publishing, delivering and acknowledging are traced (OpenTelemetry); where the "
+        "traces go, say the variables OTEL_…",
+    )
     audit_log: Path | None = field(
         default=None,
         metadata={

@@ -84,6 +84,8 @@ class Json(Lines):
         }
         if request := _request(record):
             line["request_id"] = request
+            if trace := request_names.trace():
+                line["trace_id"] = trace
         line |= getattr(record, FIELDS, {})
         line["pid"] = os.getpid()
         if self._worker is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from restms_cluster.broker import Broker
 from restms_cluster.errors import UnauthorizedError, UnavailableError
@@ -18,6 +18,9 @@ from restms_node.limiter import Limiter
 from restms_node.rules import Verb
 from restms_node.waiting import Waits
 
+if TYPE_CHECKING:  # its packages need not be there
+    from restms_node.tracing import Tracing
+
 T = TypeVar("T")
 
 
@@ -27,7 +30,7 @@ class Node:
 
     Without a `gate` everybody may do everything; without an `audit` nothing is kept of it;
     without a `limiter` everybody may do so as often as he likes; without an `access_log`
-    requests are not logged.
+    requests are not logged, and without `tracing` nothing is traced.
     """
 
     broker: Broker
@@ -38,6 +41,7 @@ class Node:
     audit: Audit | None = None
     limiter: Limiter | None = None
     access_log: AccessLog | None = None
+    tracing: "Tracing | None" = None
 
     def who(self, request: Request) -> str:
         """Return by what the waits of somebody are counted; empty where they are not."""

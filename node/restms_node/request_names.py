@@ -19,20 +19,21 @@ _NOTHING: Mapping[str, str] = {}
 class Named:
     """Holds the headers of one request after another; their names are in lower case.
 
-    `principal` is who makes it, where a front knows of it and another part asks.
+    `principal` is who makes it, where a front knows of it and another part asks;
+    `trace` is the trace that it belongs to, where the node traces.
     """
 
-    __slots__ = ("_headers", "_name", "principal")
+    __slots__ = ("_headers", "_name", "principal", "trace")
 
     def __init__(self) -> None:
-        self.principal = ""
+        self.principal = self.trace = ""
         self._headers: Mapping[str, str] | None = None
         self._name = ""
 
     def begin(self, headers: Mapping[str, str] = _NOTHING) -> None:
         """Take up a request."""
         self._headers = headers
-        self._name = self.principal = ""
+        self._name = self.principal = self.trace = ""
 
     def end(self) -> None:
         """Be done with it."""
@@ -63,6 +64,19 @@ def made_by(principal: str) -> None:
     named = _current.get()
     if named is not None:
         named.principal = principal
+
+
+def traced(trace: str) -> None:
+    """Tell which trace the request belongs to that this task is at work on."""
+    named = _current.get()
+    if named is not None:
+        named.trace = trace
+
+
+def trace() -> str:
+    """Return which trace that is; empty where it is not traced."""
+    named = _current.get()
+    return "" if named is None else named.trace
 
 
 def name() -> str:

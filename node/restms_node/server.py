@@ -19,7 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
-from restms_node import access_log
+from restms_node import access_log, trace_switch
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -95,7 +95,9 @@ def listen(settings: Settings, place: socket.socket) -> None:
 
 def longest_drain(settings: Settings) -> float:
     """Return how many seconds may pass between a signal and the end."""
-    return settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    flush_seconds = trace_switch.FLUSH_SECONDS if settings.tracing else 0
+    drain_seconds = settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    return drain_seconds + flush_seconds
 
 
 def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
@@ -177,15 +179,16 @@ async def _serve_http(
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
-    with (
-        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit,
-        access_log.opened() if settings.access_log else nullcontext() as requests,
-    ):
-        waits = _waits(settings, broker)
-        node = Node(
-            broker, waits, settings, access, gate, audit, Limiter(broker, settings), requests
-        )
-        await _serve_node(node, listener, ready)
+    async with trace_switch.tracing(settings) as tracing:
+        with (
+            opened(settings.audit_log, settings.trusted_proxies)
+            if audited
+            else nullcontext() as audit,
+            access_log.opened() if settings.access_log else nullcontext() as requests,
+        ):
+            waits, limiter = _waits(settings, broker), Limiter(broker, settings)
+            node = Node(broker, waits, settings, access, gate, audit, limiter, requests, tracing)
+            await _serve_node(node, listener, ready)
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:

@@ -67,7 +67,7 @@ def tour(client: Client) -> None:
                 socket.say(acknowledge=href)
                 socket.say(acknowledge=href + "9")
                 socket.said()
-        last = one.receive_all(pipe)[-1]["content"][0]["href"]
+        last = one.receive(one.messages(pipe)[-1])["content"][0]["href"]
         assert one.get(last, range="bytes=0-9").status_code == 206
         one.publish(feed, message("a"))
         assert waiting.answer().status_code == 200
