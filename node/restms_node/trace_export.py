@@ -4,11 +4,13 @@ Only where tracing is on is this module imported, for its packages need not be t
 """
 
 import logging
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.http import trace_exporter as exporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -22,6 +24,27 @@ UNNAMED = "unknown_service"  # begins what the SDK calls a service that nobody g
 TELL_OF_CLIENTS = ("opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span")
 """Loggers that warn of what a client sent, as often as it sends it."""
 
+TELLS_AGAIN_SECONDS = 60.0
+
+
+class Seldom(logging.Filter):
+    """Lets the lines of one sentence through once in a while: a collector may be gone for hours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a line is to be written."""
+        now, sentence = time.monotonic(), str(record.msg)
+        if now - self._told.get(sentence, -math.inf) < TELLS_AGAIN_SECONDS:
+            return False
+        self._told[sentence] = now
+        return True
+
+
+logging.getLogger(exporter.__name__).addFilter(Seldom())
+
 
 @asynccontextmanager
 async def opened(flush_seconds: float) -> AsyncIterator[Tracing]:
@@ -33,7 +56,7 @@ async def opened(flush_seconds: float) -> AsyncIterator[Tracing]:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         provider = TracerProvider(resource=resource(), shutdown_on_exit=False)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        provider.add_span_processor(BatchSpanProcessor(exporter.OTLPSpanExporter()))
     except ValueError as error:  # a variable
         raise StartError(f"Tracing cannot be set up: {error}") from error
     try:

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restms_node import logs, request_names
+from restms_node.access_log import AccessLog, now
 from restms_node.front import shortened
+from restms_node.log_thread import MOST_WAITING
 from restms_node.logs import FIELDS, Human, Json, Lines
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -184,3 +186,26 @@ raise ZeroDivisionError("of {HASH}")
     assert end["message"] == "the process ends: ZeroDivisionError"
     assert end["stack"].endswith("ZeroDivisionError: of 0123…")
     assert HASH not in str((warning, end))
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(Human().format(record).partition("tests.requests ")[2])
+
+
+def test_lines_of_requests_that_nobody_takes_are_left_out_and_counted() -> None:
+    waiting, kept = 0, Kept()
+    logger = logging.getLogger("tests.requests")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(kept)
+    log = AccessLog(logger, lambda: waiting)
+    for waiting in (0, MOST_WAITING, MOST_WAITING, 0):
+        log.answered(f"r{waiting}", "GET" * 999, "/x", 200, now(), principal="alice")
+    first, left_out, second = kept.lines
+    assert re.fullmatch(r"(GET){85}G /x 200 0\.\d{6}s - alice \(request r0\)", first)
+    assert left_out == "lines of requests that were left out: 2"
+    assert " /x 200 " in second

@@ -46,7 +46,7 @@ def said(span: ReadableSpan, operation: str) -> bool:
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """What a span tells, but for how long was waited, which differs each time."""
+    """What a span tells."""
     return dict(span.attributes or {})
 
 
