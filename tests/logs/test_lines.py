@@ -169,8 +169,6 @@ def test_why_a_node_does_not_start_is_a_line_as_well(tmp_path: Path) -> None:
     told = json.loads(line)
     assert (told["level"], told["logger"]) == ("critical", "restms")
     assert told["message"].startswith("--max-waits must be ")
-    (line,) = run(tmp_path, "--max-waits", "0", "--log-format", "human")
-    assert line.startswith("restms: --max-waits must be ")
 
 
 def test_so_is_what_nobody_foresaw_and_what_python_warns_of(tmp_path: Path) -> None:
