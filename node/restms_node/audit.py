@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BufferedWriter, FileIO, TextIOWrapper
-from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 from restms_cluster.errors import StartError
 from restms_node.clients import client_of, is_proxy
 from restms_node.exchange import Request
 from restms_node.front import shortened
+from restms_node.log_thread import MOST_WAITING, written
 from restms_node.values import Network
 
 AUDITED = (401, 403, 429)
@@ -30,9 +29,6 @@ AUDITED = (401, 403, 429)
 
 REFUSALS_A_SECOND = 100
 """So many are written; more are counted, and the next line tells how many were left out."""
-
-WAITING = 10_000
-"""So many lines wait to be written, and those after them are left out: the disk is stuck."""
 
 LONGEST = 256  # characters of what clients sent
 LOGGER = "restms.audit"
@@ -124,7 +120,7 @@ class Audit:
         }
 
     def _write(self, event: str, **said: object) -> None:
-        if self._waiting() >= WAITING:
+        if self._waiting() >= MOST_WAITING:
             self._left_out += 1
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -150,21 +146,15 @@ def opened(path: Path | None, proxies: Sequence[Network] = ()) -> Iterator[Audit
         handler = logging.StreamHandler(sys.stderr) if path is None else _PrivateFile(path)
     except OSError as error:
         raise StartError(f"The audit log {path} cannot be written: {error.strerror}.") from error
-    lines: SimpleQueue[Any] = SimpleQueue()
     logger = logging.getLogger(LOGGER)
-    logger.setLevel(logging.INFO)  # it is no diagnostics, which --log-level is about
-    logger.propagate = False
-    queueing = QueueHandler(lines)
-    logger.addHandler(queueing)
-    listener = QueueListener(lines, handler)
-    listener.start()
-    audit = Audit(logger, lines.qsize, proxies)
     try:
-        yield audit
+        with written(logger, handler) as waiting:
+            audit = Audit(logger, waiting, proxies)
+            try:
+                yield audit
+            finally:
+                audit.tell_left_out()
     finally:
-        audit.tell_left_out()
-        logger.removeHandler(queueing)
-        listener.stop()
         handler.close()
 
 

@@ -158,6 +158,23 @@ class Settings:
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
+    log_format: str = _option(
+        values.choice("auto", "json", "human"),
+        "auto",
+        "how the log is written: json, a line of JSON for each event, or human; auto is human on "
+        "a terminal, else json",
+    )
+    access_log: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether every request is logged, in one line each",
+    )
+    tracing: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether publishing, delivering and acknowledging are traced (OpenTelemetry); where the "
+        "traces go, say the variables OTEL_…",
+    )
     audit_log: Path | None = field(
         default=None,
         metadata={

@@ -1,7 +1,7 @@
 """A small ASGI layer between Hypercorn and Quart, for what neither of them sees to."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeAlias, cast
 
 import trio
@@ -13,11 +13,16 @@ from hypercorn.typing import (
     ASGISendEvent,
     HTTPScope,
     Scope,
+    WebsocketScope,
 )
 
 from restms_cluster.errors import RestMSError
+from restms_node import request_names
+from restms_node.access_log import AccessLog, now
+from restms_node.request_names import Named
 
 PACE = "restms.pace"  # the scope's key
+NAMING = request_names.REQUEST_ID.lower().encode()
 PROCEED = "restms.proceed"  # in the connection's state
 
 Proceed: TypeAlias = Callable[[], Awaitable[None]]
@@ -70,13 +75,56 @@ class Pace:
 class Guard:
     """Lets a body come no faster than it is read, and every answer end in peace."""
 
-    def __init__(self, app: ASGIFramework) -> None:
+    def __init__(self, app: ASGIFramework, access_log: AccessLog | None = None) -> None:
         self._app = app
+        self._access_log = access_log
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Pass a request on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        named = request_names.held()
+        named.begin(_name(scope["headers"]))
+        try:
+            if self._access_log is None:
+                await self._pass_on(scope, receive, send)
+            else:
+                await self._logged(self._access_log, named, scope, receive, send)
+        finally:
+            named.end()
+
+    async def _logged(
+        self,
+        access_log: AccessLog,
+        named: Named,
+        scope: HTTPScope | WebsocketScope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+    ) -> None:
+        since, status = now(), None
+
+        async def noting(event: ASGISendEvent) -> None:
+            nonlocal status
+            status = _status(event) or status
+            await send(event)
+
+        try:
+            await self._pass_on(scope, receive, noting)
+        finally:
+            client = scope["client"]
+            method = scope["method"] if scope["type"] == "http" else "GET"
+            access_log.answered(
+                *(named.name, method, scope["path"], status, since),
+                principal=named.principal,
+                address=client[0] if client else "",
+            )
+
+    async def _pass_on(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
         if scope["type"] == "http":
             pace = None
             if scope["method"] in WITHOUT_BODY:
@@ -96,6 +144,22 @@ class Guard:
                     _log.warning("an answer was cut short: %s", error)
         else:
             await self._app(scope, receive, send)
+
+
+def _name(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Return the headers that give a request its name, joined as the application has them."""
+    given = [value.decode("latin-1") for name, value in headers if name == NAMING]
+    return {NAMING.decode(): ", ".join(given)} if given else {}
+
+
+def _status(event: ASGISendEvent) -> int | None:
+    """Return the status of the answer that an event begins."""
+    match event["type"]:
+        case "http.response.start" | "websocket.http.response.start":
+            return event["status"]
+        case "websocket.accept":
+            return 101
+    return None
 
 
 def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:

@@ -19,7 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
-from restms_node import metrics_server
+from restms_node import access_log, metrics_server, trace_switch
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -107,7 +107,9 @@ def listen(settings: Settings, place: socket.socket) -> None:
 
 def longest_drain(settings: Settings) -> float:
     """Return how many seconds may pass between a signal and the end."""
-    return settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    flush_seconds = trace_switch.FLUSH_SECONDS if settings.tracing else 0
+    drain_seconds = settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    return drain_seconds + flush_seconds
 
 
 def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
@@ -197,22 +199,36 @@ async def _serve_http(
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
-    with (
-        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit
-    ):
-        waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
-        async with trio.open_nursery() as nursery:
-            page = Page(partial(alone, node))
-            if channel is not None:
-                await nursery.start(channel.run, partial(taken, node))
-                page = Page(channel.gathered)
-            if scraped is not None:
-                nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
-            await _serve_node(node, listener, ready, page)
-            if channel is not None:
-                await channel.report()
-            nursery.cancel_scope.cancel()
+    async with trace_switch.tracing(settings) as tracing:
+        with (
+            opened(settings.audit_log, settings.trusted_proxies)
+            if audited
+            else nullcontext() as audit,
+            access_log.opened() if settings.access_log else nullcontext() as requests,
+        ):
+            waits, limiter = _waits(settings, broker), Limiter(broker, settings)
+            node = Node(
+                broker,
+                waits,
+                settings,
+                access,
+                gate,
+                audit,
+                limiter,
+                access_log=requests,
+                tracing=tracing,
+            )
+            async with trio.open_nursery() as nursery:
+                page = Page(partial(alone, node))
+                if channel is not None:
+                    await nursery.start(channel.run, partial(taken, node))
+                    page = Page(channel.gathered)
+                if scraped is not None:
+                    nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
+                await _serve_node(node, listener, ready, page)
+                if channel is not None:
+                    await channel.report()
+                nursery.cancel_scope.cancel()
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
@@ -231,7 +247,7 @@ async def _serve_node(
     node: Node, listener: socket.socket, ready: Callable[[], object], page: Page
 ) -> None:
     settings = node.settings
-    app = ASGIWrapper(Guard(make_app(node, page)))
+    app = ASGIWrapper(Guard(make_app(node, page), node.access_log))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,
@@ -250,7 +266,9 @@ def of_hypercorn(settings: Settings) -> Config:
     # Hypercorn would end a connection after so many requests, and not always cleanly.
     config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
-    config.loglevel = "WARNING"
+    # As a logger, for to one that it makes itself it gives a form of its own.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
     config.websocket_max_message_size = FRAME_BYTES
     return config
 

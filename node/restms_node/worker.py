@@ -1,6 +1,6 @@
 """A worker: one of several processes that workers.py starts. It is no command for people.
 
-python -m restms_node.worker LISTENER CHANNEL    # file descriptors
+python -m restms_node.worker LISTENER CHANNEL NUMBER    # two file descriptors; which, from 1
 """
 
 import os
@@ -13,7 +13,8 @@ from functools import partial
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node.command import FAILED, first_error, set_up_logging, until_told
+from restms_node import logs
+from restms_node.command import FAILED, first_error, until_told
 from restms_node.config import Settings
 from restms_node.metrics_workers import Channel
 from restms_node.server import serve_on
@@ -26,7 +27,7 @@ def main() -> int:
     """Serve with the settings that standard input gives, for as long as it is open."""
     sys.path[:], settings = pickle.load(sys.stdin.buffer)  # noqa: S301, the parent wrote it
     listener, channel = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    set_up_logging(settings.log_level)
+    logs.set_up(settings.log_format, settings.log_level, int(sys.argv[3]))
     status = 0
     try:
         trio.run(until_told, partial(_serve, settings, listener, channel))

@@ -62,7 +62,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _supervise(settings: Settings, place: socket.socket, data: str, hub: Hub) -> None:
-    workers = [_Worker(settings, place, hub) for _ in range(settings.workers)]
+    workers = [_Worker(settings, place, hub, number + 1) for number in range(settings.workers)]
     async with trio.open_nursery() as running:
         async with trio.open_nursery() as starting:
             for worker in workers:
@@ -107,10 +107,11 @@ async def _renew_when_told(
 class _Worker:
     """One worker, and those that take its place."""
 
-    def __init__(self, settings: Settings, place: socket.socket, hub: Hub) -> None:
+    def __init__(self, settings: Settings, place: socket.socket, hub: Hub, number: int) -> None:
         self._settings = settings
         self._hub = hub
         self._place = place
+        self._number = number
         self._process: trio.Process | None = None
         self._told = trio.Event()
         self._ready = trio.Event()
@@ -162,7 +163,7 @@ class _Worker:
                 continue
             if trio.current_time() - since > STEADY_SECONDS:
                 pause = LEAST_PAUSE_SECONDS
-            _log.error("a worker is started again in %.1f s: %s", pause, reason)
+            _log.error("worker %d is started again in %.1f s: %s", self._number, pause, reason)
             with trio.move_on_after(pause):
                 await self._told.wait()
             pause = min(2 * pause, MOST_PAUSE_SECONDS)
@@ -190,9 +191,10 @@ class _Worker:
                 listener.bind(self._place.getsockname())
                 server.listen(self._settings, listener)
                 passed = (listener.fileno(), theirs.fileno())
+                arguments = map(str, (*passed, self._number))
                 return await trio.lowlevel.open_process(
                     # -P: what lies in the working directory is none of the worker's modules.
-                    [sys.executable, "-P", "-m", "restms_node.worker", *map(str, passed)],
+                    [sys.executable, "-P", "-m", "restms_node.worker", *arguments],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     pass_fds=passed,
