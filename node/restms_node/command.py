@@ -10,8 +10,16 @@ from typing import Any
 
 import trio
 
-from restms_cluster.errors import StartError
-from restms_node import command_check, command_key, command_passwd, logs, server, workers
+from restms_cluster.errors import StartError, first_error
+from restms_node import (
+    command_check,
+    command_drain,
+    command_key,
+    command_passwd,
+    logs,
+    server,
+    workers,
+)
 from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
@@ -58,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command_passwd.add_to(commands)
     command_key.add_to(commands)
+    command_drain.add_to(commands)
     return parser
 
 
@@ -101,8 +110,10 @@ def _serve(given: dict[str, Any]) -> int:
     logs.set_up(logs.of(flags, os.environ))
     settings = load(flags, os.environ)
     logs.set_up(settings.log_format, settings.log_level)
-    serve = workers.serve if settings.workers > 1 else server.serve
-    trio.run(until_told, partial(serve, settings))
+    if settings.workers > 1:
+        trio.run(until_told, partial(workers.serve, settings, flags))
+    else:
+        trio.run(until_told, partial(server.serve, settings))
     return 0
 
 
@@ -138,18 +149,11 @@ def _help(option: Option) -> str:
     return f"{option.help}{default}".replace("%", "%%")
 
 
-def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
-    """Return the first of the errors in a group, and in the groups in it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     SERVE: _serve,
     command_check.COMMAND: _check,
     command_passwd.COMMAND: command_passwd.run,
     command_key.COMMAND: command_key.run,
+    command_drain.COMMAND: command_drain.run,
 }
 """By name; each returns its exit status, or raises StartError."""

@@ -20,6 +20,7 @@ from restms_cluster.errors import RestMSError
 from restms_node import request_names
 from restms_node.access_log import AccessLog, now
 from restms_node.request_names import Named
+from restms_node.waiting import Waits
 
 PACE = "restms.pace"  # the scope's key
 NAMING = request_names.REQUEST_ID.lower().encode()
@@ -73,10 +74,17 @@ class Pace:
 
 
 class Guard:
-    """Lets a body come no faster than it is read, and every answer end in peace."""
+    """Lets a body come no faster than it is read, and every answer end in peace.
 
-    def __init__(self, app: ASGIFramework, access_log: AccessLog | None = None) -> None:
+    While the node drains, each answer is its connection's last: nobody has one open to it then,
+    and sends a request just when it is closed.
+    """
+
+    def __init__(
+        self, app: ASGIFramework, waits: Waits, access_log: AccessLog | None = None
+    ) -> None:
         self._app = app
+        self._waits = waits
         self._access_log = access_log
 
     async def __call__(
@@ -136,7 +144,7 @@ class Guard:
                 receive = pace.receive
                 scope = cast("HTTPScope", {**scope, PACE: pace})
             try:
-                await self._app(scope, receive, _ending_in_peace(send, pace))
+                await self._app(scope, receive, _ending_in_peace(send, pace, self._waits))
             except* RestMSError as errors:
                 # Only a body that is sent as it comes: its end stays away, and so
                 # Hypercorn closes the connection, which tells the client.
@@ -174,7 +182,7 @@ def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     return receive_event
 
 
-def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCallable:
+def _ending_in_peace(send: ASGISendCallable, pace: Pace | None, waits: Waits) -> ASGISendCallable:
     """Keep the last event of an answer from being cancelled half way.
 
     With it Hypercorn tells the application that the stream is over, upon
@@ -184,11 +192,12 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None) -> ASGISendCalla
 
     async def send_event(event: ASGISendEvent) -> None:
         last = event["type"] == "http.response.body" and not event.get("more_body")
-        if pace is not None and event["type"] == "http.response.start":
-            if not pace.ended:
-                # Nobody reads the rest: the client must not send another request behind it.
+        if event["type"] == "http.response.start":
+            # Where nobody reads the rest, the client must not send another request behind it.
+            if waits.draining or (pace is not None and not pace.ended):
                 event["headers"] = [*event["headers"], (b"connection", b"close")]
-            pace.drop()
+            if pace is not None:
+                pace.drop()
         with trio.CancelScope(shield=last):
             await send(event)
 

@@ -36,6 +36,7 @@ from restms_node.uris import Uris
 
 BODY_PIECE_BYTES = 256 * 1024
 SWEEP_SECONDS = 1.0
+NEW_SECONDS = 0.5  # for the first request of a connection, when the end has come
 
 _PLAIN: Mapping[str, Any] = {"scheme": "http", "server": None, "client": None}
 
@@ -58,6 +59,7 @@ class Lane:
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
         self._count = node.traffic.count
+        self._new_have_time = False
         # Whether it is asked who makes a request, or how many he makes.
         limiter = node.limiter
         self._asks = not node.access.open or (limiter is not None and limiter.asks)
@@ -96,8 +98,26 @@ class Lane:
                 wire.close()
 
     def close(self) -> None:
-        """Close the connections that have nothing to be answered; the others end by themselves."""
+        """Close the connections that have nothing to be answered; the others end by themselves.
+
+        Of one that was only just made the first request is on its way, and is answered.
+        """
         self._closing = True
+        lately = trio.current_time() - NEW_SECONDS
+        for wire, since in self.idle.items():
+            if wire.new and since > lately:
+                self._give_time()
+            elif not wire.come:
+                wire.close()
+
+    def _give_time(self) -> None:
+        if not self._new_have_time:
+            self._new_have_time = True
+            self._nursery.start_soon(self._close_new)
+
+    async def _close_new(self) -> None:
+        await trio.sleep(NEW_SECONDS)
+        self._new_have_time = False
         for wire in self.idle:
             if not wire.come:
                 wire.close()
@@ -148,9 +168,11 @@ class Lane:
         """Return when it can be told of the next request whose it is; False where none comes."""
         if wire.come:
             await checkpoint()  # who sends ahead is not served before all others
-        elif self._closing:
+        elif self._closing and not wire.new:
             return False
         else:
+            if self._closing:
+                self._give_time()
             self.idle[wire] = trio.current_time()
         while END not in wire.come:
             if wire.come:
@@ -171,6 +193,7 @@ class Lane:
             return None
         head = self._heads.read(wire.come[: end + len(END)])
         if head is not None:
+            wire.new = False
             wire.take(end + len(END))
         return head
 

@@ -258,7 +258,7 @@ class Nodes:
                 config.include_server_header = False
                 config.graceful_timeout = 0.1
                 config.loglevel = "WARNING"
-                app = ASGIWrapper(Guard(make_app(node)))
+                app = ASGIWrapper(Guard(make_app(node), node.waits))
 
                 async def until_told() -> None:
                     task_status.started()
