@@ -13,7 +13,15 @@ from typing import Any
 import trio
 
 from restms_cluster.errors import StartError
-from restms_node import command_check, command_key, command_passwd, server, workers
+from restms_node import (
+    command_check,
+    command_doctor,
+    command_inspect,
+    command_key,
+    command_passwd,
+    server,
+    workers,
+)
 from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
@@ -63,6 +71,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command_passwd.add_to(commands)
     command_key.add_to(commands)
+    command_inspect.add_to(commands)
+    command_doctor.add_to(commands)
     return parser
 
 
@@ -179,5 +189,7 @@ COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     command_check.COMMAND: _check,
     command_passwd.COMMAND: command_passwd.run,
     command_key.COMMAND: command_key.run,
+    command_inspect.COMMAND: command_inspect.run,
+    command_doctor.COMMAND: command_doctor.run,
 }
 """By name; each returns its exit status, or raises StartError."""
