@@ -47,8 +47,8 @@ async def _probe(visit: Visit, key: str) -> tuple[bool, bool, str]:
     channels = [f"__keyspace@{visit.address.db}__:{key}".encode(), key.encode()]
     arrived: set[bytes] = set()
     async with await Link.open(visit.address) as link:
-        await link.send(b"".join(pack("SUBSCRIBE", channel) for channel in channels))
         with trio.move_on_after(PROBE_SECONDS):
+            await link.send(b"".join(pack("SUBSCRIBE", channel) for channel in channels))
             answers = 0
             while answers < len(channels):
                 answers += len(await link.receive())

@@ -6,15 +6,15 @@ what the keys mean.
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from restms_cluster.inspection_feeds import see_feeds
-from restms_cluster.inspection_pipes import safe, see_pipes
+from restms_cluster.inspection_feeds import FeedSeen, see_feeds
+from restms_cluster.inspection_pipes import PipeSeen, safe, see_pipes
 from restms_cluster.keys import PREFIX, domain_key
 from restms_cluster.names import is_domain
 from restms_cluster.servers import Servers
-from restms_cluster.visits import Visit, facts, keys, number, pairs, seconds_of, text
+from restms_cluster.visits import Visit, facts, hashes, number, pairs, seconds_of, text
 
 LOOKED_AT = 1000  # keys in one step of a walk through all of them
 
@@ -74,6 +74,28 @@ class DomainSeen:
     floor: int
 
 
+class _Count:
+    """Adds up what is in the pipes and feeds of a domain."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self.messages = self.queued = self.delayed = 0
+        self.oldest: float | None = None
+        self._seen = 0
+        self._progress = progress
+
+    def pipe(self, pipe: PipeSeen) -> None:
+        self.messages += pipe.messages
+        if pipe.oldest_seconds is not None:
+            self.oldest = max(self.oldest or 0.0, pipe.oldest_seconds)
+        self._seen += 1
+        if self._seen % LOOKED_AT == 0:
+            self._progress(self._seen)
+
+    def feed(self, feed: FeedSeen) -> None:
+        self.queued += feed.queued
+        self.delayed += feed.delayed
+
+
 async def see_server(visit: Visit) -> ServerSeen:
     """Return what a server says of itself. Raises StateUnavailableError."""
     hello, size = await visit.look(("HELLO",), ("DBSIZE",))
@@ -97,22 +119,23 @@ async def see_server(visit: Visit) -> ServerSeen:
     )
 
 
-async def find_domains(visit: Visit, servers: Servers, progress: Progress) -> AsyncGenerator[str]:
+async def find_domains(visit: Visit, servers: Servers, progress: Progress) -> list[str]:
     """Find the domains on a server by a walk through all its keys, of which it tells few.
 
     Raises StateUnavailableError.
     """
     (size,) = await visit.look(("DBSIZE",))
-
-    def looked_at(looked: int) -> None:
-        progress(f"looking for domains: {looked:,} of about {number(size) or 0:,} keys")
-
-    async for page in keys(visit, f"{PREFIX}{{*}}", LOOKED_AT, looked_at):
+    found: list[str] = []
+    looked = 0
+    async for page in hashes(visit, f"{PREFIX}{{*}}", LOOKED_AT):
         for name in page:
             domain = _DOMAIN.fullmatch(text(name))
             # A slot that is being moved may have keys on both sides.
             if domain and is_domain(domain[1]) and servers.has(domain[1]):
-                yield domain[1]
+                found.append(domain[1])
+        looked += LOOKED_AT
+        progress(f"looking for domains: {looked:,} of about {number(size) or 0:,} keys")
+    return sorted(found)
 
 
 async def see_domain(visit: Visit, name: str, progress: Progress) -> DomainSeen | None:
@@ -121,7 +144,7 @@ async def see_domain(visit: Visit, name: str, progress: Progress) -> DomainSeen 
     It walks through all pipes and public feeds. Raises StateUnavailableError.
     """
     key = domain_key(name)
-    known, feeds, pipes, works, lease, clock = await visit.look(
+    known, feeds, size, works, lease, clock = await visit.look(
         ("HMGET", key, *_FIELDS),
         ("ZCARD", f"{key}:feeds"),
         ("ZCARD", f"{key}:idle"),
@@ -134,29 +157,21 @@ async def see_domain(visit: Visit, name: str, progress: Progress) -> DomainSeen 
     )
     if state.get("version") is None:
         return None
-    messages, oldest, seen = 0, None, 0
-    async for pipe in see_pipes(visit, name):
-        messages += pipe.messages
-        if pipe.oldest_seconds is not None:
-            oldest = max(oldest or 0.0, pipe.oldest_seconds)
-        seen += 1
-        if seen % LOOKED_AT == 0:
-            progress(f"counting in {name}: {seen:,} of about {number(pipes) or 0:,} pipes")
-    queued = delayed = 0
-    async for feed in see_feeds(visit, name):
-        queued += feed.queued
-        delayed += feed.delayed
+    pipes = number(size) or 0
+    count = _Count(lambda seen: progress(f"counting in {name}: {seen:,} of about {pipes:,} pipes"))
+    await see_pipes(visit, name, count.pipe)
+    await see_feeds(visit, name, count.feed)
     swept = number(state["swept"])
     return DomainSeen(
         name,
         str(visit.address),
         safe(text(state["title"])),
         number(feeds) or 0,
-        number(pipes) or 0,
-        messages,
-        oldest,
-        queued,
-        delayed,
+        pipes,
+        count.messages,
+        count.oldest,
+        count.queued,
+        count.delayed,
         number(works) or 0,
         _bytes(state),
         number(state["format"]),

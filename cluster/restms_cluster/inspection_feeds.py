@@ -1,11 +1,11 @@
 """Looking at the feeds of a domain."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from restms_cluster.inspection_pipes import feed_shown, safe
 from restms_cluster.keys import domain_key
-from restms_cluster.visits import Visit, keys, members, text
+from restms_cluster.visits import Visit, hashes, members, text
 
 FEEDS_A_STEP = 100
 LOOKED_AT = 1000
@@ -48,27 +48,37 @@ class FeedSeen:
     configured: bool
 
 
-async def see_feeds(visit: Visit, domain: str) -> AsyncGenerator[FeedSeen]:
-    """Go through the public feeds of a domain. Raises StateUnavailableError."""
+async def see_feeds(visit: Visit, domain: str, take: Callable[[FeedSeen], object]) -> None:
+    """Give all public feeds of a domain to `take`. Raises StateUnavailableError."""
     async for page in members(visit, f"{domain_key(domain)}:feeds", FEEDS_A_STEP):
-        for feed in await _look(visit, domain, page):
-            yield feed
-        await visit.pause()
+        await _take(visit, domain, page, take)
 
 
 async def see_private_feeds(
-    visit: Visit, domain: str, progress: Callable[[int], None]
-) -> AsyncGenerator[FeedSeen]:
-    """Go through the private feeds of a domain, which only a walk through all keys can find.
+    visit: Visit,
+    domain: str,
+    take: Callable[[FeedSeen], object],
+    progress: Callable[[int], None],
+) -> None:
+    """Give all private feeds to `take`, which only a walk through all keys can find.
 
     `progress` is told how many keys were looked at. Raises StateUnavailableError.
     """
-    prefix = f"{domain_key(domain)}:feed:"
-    async for page in keys(visit, f"{prefix}~*", LOOKED_AT, progress):
+    prefix, looked = f"{domain_key(domain)}:feed:", 0
+    async for page in hashes(visit, f"{prefix}~*", LOOKED_AT):
         names = [name.removeprefix(prefix.encode()) for name in page]
-        for first in range(0, len(names), FEEDS_A_STEP):
-            for feed in await _look(visit, domain, names[first : first + FEEDS_A_STEP]):
-                yield feed
+        await _take(visit, domain, names, take)
+        looked += LOOKED_AT
+        progress(looked)
+
+
+async def _take(
+    visit: Visit, domain: str, names: list[bytes], take: Callable[[FeedSeen], object]
+) -> None:
+    for first in range(0, len(names), FEEDS_A_STEP):
+        for feed in await _look(visit, domain, names[first : first + FEEDS_A_STEP]):
+            take(feed)
+        await visit.pause()
 
 
 async def _look(visit: Visit, domain: str, names: list[bytes]) -> list[FeedSeen]:

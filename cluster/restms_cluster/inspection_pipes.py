@@ -4,7 +4,7 @@ What a pipe's URI ends with is the right to use it. So here only its beginning i
 """
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from restms_cluster.keys import domain_key
@@ -66,12 +66,13 @@ class JoinSeen:
     address: str
 
 
-async def see_pipes(visit: Visit, domain: str) -> AsyncGenerator[PipeSeen]:
-    """Go through all pipes of a domain, in no order. Raises StateUnavailableError."""
+async def see_pipes(visit: Visit, domain: str, take: Callable[[PipeSeen], object]) -> None:
+    """Give all pipes of a domain to `take`, in no order. Raises StateUnavailableError."""
     async for page in members(visit, f"{domain_key(domain)}:idle", PIPES_A_STEP):
-        for pipe in await _look(visit, domain, *page):
-            yield pipe
-        await visit.pause()
+        for first in range(0, len(page), PIPES_A_STEP):  # a small set is told whole
+            for pipe in await _look(visit, domain, *page[first : first + PIPES_A_STEP]):
+                take(pipe)
+            await visit.pause()
 
 
 async def see_pipe(visit: Visit, pipe: Token) -> tuple[PipeSeen, tuple[JoinSeen, ...]] | None:

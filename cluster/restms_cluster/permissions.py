@@ -105,11 +105,14 @@ INSPECT = (
 """Commands of `restms inspect`, which needs to read keys (`%R~restms:*`) and no more."""
 
 DOCTOR = (
-    *("ACL|DRYRUN", "ACL|WHOAMI", "CLIENT|SETNAME", "CONFIG|GET", "DISCARD", "HELLO", "INFO"),
-    *("MULTI", "PING", "SCAN", "TIME", "HGET"),
+    *("ACL|DRYRUN", "ACL|WHOAMI", "CLIENT|SETNAME", "CONFIG|GET", "DISCARD", "HELLO", "HGET"),
+    *("INFO", "MULTI", "PING", "TIME"),
 )
 """Commands of `restms doctor --read-only`; what it may not look at it says. Without that option
 it also needs EVAL, SUBSCRIBE and what its probe does, as a node has them."""
+
+DOCTOR_OF_SENTINELS = ("SENTINEL|CKQUORUM", "SENTINEL|REPLICAS")
+"""Commands that `restms doctor` asks Sentinels by, beside those of nodes."""
 
 
 def on(key: str, examples: Examples) -> dict[str, tuple[Argument, ...]]:

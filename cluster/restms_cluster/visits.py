@@ -4,8 +4,9 @@ A visitor must not be felt. It has one link, asks for little at a time, waits fo
 within bounds, and pauses between the steps of a long walk for longer than the steps take.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Self
 
 import trio
 from redis.exceptions import ResponseError
@@ -109,48 +110,53 @@ def pairs(answer: object) -> dict[str, str]:
     return {text(name): text(value) for name, value in zip(answer[::2], answer[1::2], strict=False)}
 
 
-async def members(visit: Visit, key: str, count: int) -> AsyncGenerator[list[bytes]]:
-    """Walk through a sorted set, some members in a step, each once.
+class Walk:
+    """A walk through the members of a sorted set, or through keys: pages of what is found.
 
-    Raises StateUnavailableError.
+    A page may be empty, and each name is told once. There is a pause before each step but the
+    first. Going on raises StateUnavailableError.
     """
-    cursor = b"0"
-    told: set[bytes] = set()
-    while True:
-        (reply,) = await visit.look(("ZSCAN", key, cursor, "COUNT", count))
-        cursor, page = page_of(reply)
-        fresh = [name for name in page[::2] if isinstance(name, bytes) and name not in told]
-        told.update(fresh)
-        for first in range(0, len(fresh), count):  # a small set is told whole, whatever is asked
-            yield fresh[first : first + count]
-        if cursor == b"0":
-            return
-        await visit.pause()
+
+    def __init__(
+        self, visit: Visit, command: Sequence[Argument], options: Sequence[Argument], step: int = 1
+    ) -> None:
+        """`command` and `options` stand around the cursor; each `step`-th word found is a name."""
+        self._visit = visit
+        self._command = command
+        self._options = options
+        self._step = step
+        self._cursor: bytes | None = None
+        self._told: set[bytes] = set()
+
+    def __aiter__(self) -> Self:
+        """Return the walk."""
+        return self
+
+    async def __anext__(self) -> list[bytes]:
+        """Take a step."""
+        if self._cursor == _END:
+            raise StopAsyncIteration
+        if self._cursor is not None:
+            await self._visit.pause()
+        (reply,) = await self._visit.look((*self._command, self._cursor or _END, *self._options))
+        self._cursor, page = page_of(reply)
+        names = (name for name in page[:: self._step] if isinstance(name, bytes))
+        fresh = [name for name in names if name not in self._told]
+        self._told.update(fresh)
+        return fresh
 
 
-async def keys(
-    visit: Visit, pattern: str, count: int, progress: Callable[[int], None]
-) -> AsyncGenerator[list[bytes]]:
-    """Walk through all keys, of which only the hashes that fit are told, each once.
+def members(visit: Visit, key: str, count: int) -> Walk:
+    """Walk through a sorted set, of which about so many are told in a step."""
+    return Walk(visit, ("ZSCAN", key), ("COUNT", count), step=2)
 
-    So many keys are looked at in a step; `progress` is told how many were. Raises
-    StateUnavailableError.
-    """
-    cursor, looked = b"0", 0
-    told: set[bytes] = set()
-    while True:
-        command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count, "TYPE", "hash")
-        (reply,) = await visit.look(command)
-        cursor, page = page_of(reply)
-        fresh = [name for name in page if isinstance(name, bytes) and name not in told]
-        told.update(fresh)
-        if fresh:
-            yield fresh
-        if cursor == b"0":
-            return
-        looked += count
-        progress(looked)
-        await visit.pause()
+
+def hashes(visit: Visit, pattern: str, count: int) -> Walk:
+    """Walk through all keys, so many in a step; told are the hashes that fit a pattern."""
+    return Walk(visit, ("SCAN",), ("MATCH", pattern, "COUNT", count, "TYPE", "hash"))
+
+
+_END = b"0"  # Redis's cursor for the beginning and the end
 
 
 def seconds_of(clock: object) -> float:

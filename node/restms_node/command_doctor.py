@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -99,7 +100,7 @@ def _shown(finding: Finding, widest: int) -> Iterator[str]:
     mark = "OK" if finding.grade is Grade.OK else finding.grade.upper()
     yield clean(f"  {mark:<7}  {finding.word:<{widest}}  {finding.found}")
     indent = " " * 11
-    for line in finding.change:
+    for line in finding.change:  # not folded, for it is to be copied
         yield clean(f"{indent}change  {line}")
-    if finding.why:
-        yield clean(f"{indent}why     {finding.why}")
+    for number, line in enumerate(textwrap.wrap(finding.why, 80)):
+        yield clean(f"{indent}{'' if number else 'why':<7} {line}")

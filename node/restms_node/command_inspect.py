@@ -3,7 +3,7 @@
 import argparse
 import heapq
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from itertools import count
@@ -166,22 +166,18 @@ class _Look:
         """Go from domain to domain, wherever they live. Raises StateUnavailableError."""
 
         async def on(visit: Visit, servers: Servers) -> None:
-            async for name in self.on(visit, servers):
+            for name in await self.on(visit, servers):
                 await see(visit, name)
 
         await self.servers(on)
 
-    async def on(self, visit: Visit, servers: Servers) -> AsyncGenerator[str]:
-        """Go through the domains that are meant, on one server."""
+    async def on(self, visit: Visit, servers: Servers) -> list[str]:
+        """Return the domains that are meant, of one server."""
         if self._domain is not None:
-            yield self._domain
-        elif self._walks:
-            async for name in find_domains(visit, servers, self.progress):
-                yield name
-        else:
-            for domain in self._settings.domains:
-                if servers.has(domain.name):
-                    yield domain.name
+            return [self._domain]
+        if self._walks:
+            return await find_domains(visit, servers, self.progress)
+        return [domain.name for domain in self._settings.domains if servers.has(domain.name)]
 
 
 Result = tuple[Mapping[str, object], str]
@@ -194,7 +190,7 @@ async def _overview(look: _Look) -> Result:
 
     async def see(visit: Visit, here: Servers) -> None:
         servers.append(await see_server(visit))
-        async for name in look.on(visit, here):
+        for name in await look.on(visit, here):
             domain = await see_domain(visit, name, look.progress)
             if domain is not None:
                 domains.append(domain)
@@ -212,11 +208,9 @@ async def _feeds(look: _Look, limit: int, *, private: bool) -> Result:
     ranked: _Ranked[FeedSeen] = _Ranked(limit, lambda feed: feed.queued + feed.delayed)
 
     async def see(visit: Visit, domain: str) -> None:
-        async for feed in see_feeds(visit, domain):
-            ranked.add(feed)
+        await see_feeds(visit, domain, ranked.add)
         if private:
-            async for feed in see_private_feeds(visit, domain, partial(_walked, look)):
-                ranked.add(feed)
+            await see_private_feeds(visit, domain, ranked.add, partial(_walked, look))
 
     await look.domains(see)
     return ranked.json("feeds"), of_feeds(ranked.first, ranked.more)
@@ -225,11 +219,13 @@ async def _feeds(look: _Look, limit: int, *, private: bool) -> Result:
 async def _pipes(look: _Look, limit: int, order: str) -> Result:
     ranked: _Ranked[PipeSeen] = _Ranked(limit, _ORDER[order])
 
+    def take(pipe: PipeSeen) -> None:
+        seen = ranked.add(pipe)
+        if seen % 1000 == 0:
+            look.progress(f"looking at pipes: {seen:,} so far")
+
     async def see(visit: Visit, domain: str) -> None:
-        async for pipe in see_pipes(visit, domain):
-            seen = ranked.add(pipe)
-            if seen % 1000 == 0:
-                look.progress(f"looking at pipes: {seen:,} so far")
+        await see_pipes(visit, domain, take)
 
     await look.domains(see)
     return ranked.json("pipes"), of_pipes(ranked.first, ranked.more)
