@@ -94,10 +94,11 @@ async def check_sentinels(sentinels: Sentinels) -> list[Finding]:
     )
     refused = [str(usable) for usable, _ in answers.values() if isinstance(usable, Exception)]
     silent = [str(one) for one in sentinels.addresses if one not in answers]
-    return [_quorum(refused, silent), _enough(there)]
+    return [check_quorum(refused, silent), check_count(there)]
 
 
-def _quorum(refused: Sequence[str], silent: Sequence[str]) -> Finding:
+def check_quorum(refused: Sequence[str], silent: Sequence[str]) -> Finding:
+    """Look at what Sentinels say who cannot agree on a failover, and at who says nothing."""
     if refused:
         return Finding(
             "sentinel-quorum",
@@ -117,7 +118,8 @@ def _quorum(refused: Sequence[str], silent: Sequence[str]) -> Finding:
     return ok("sentinel-quorum", "enough Sentinels can agree on a failover")
 
 
-def _enough(there: int) -> Finding:
+def check_count(there: int) -> Finding:
+    """Look whether there are Sentinels enough."""
     if there >= LEAST_SENTINELS:
         return ok("sentinel-count", f"{there} Sentinels")
     return Finding(

@@ -35,9 +35,8 @@ def of_overview(servers: Sequence[ServerSeen], domains: Sequence[DomainSeen]) ->
         for domain in domains
     ]
     columns = len(heads) if several else -1
-    shown = table(heads[:columns], [row[:columns] for row in rows])
-    parts = [line for server in servers for line in _server(server)]
-    return "\n".join([*parts, "", *(shown if rows else ["There are no domains."])])
+    shown = _table(heads[:columns], [row[:columns] for row in rows], "domains")
+    return "\n".join([*(line for server in servers for line in _server(server)), "", *shown])
 
 
 def of_feeds(feeds: Sequence[FeedSeen], more: int) -> str:
@@ -60,7 +59,7 @@ def of_feeds(feeds: Sequence[FeedSeen], more: int) -> str:
         )
         for feed in feeds
     ]
-    return "\n".join([*table(heads, rows), *_more(more, "feed")])
+    return "\n".join([*_table(heads, rows, "feeds"), *_more(more, "feed")])
 
 
 def of_pipes(pipes: Sequence[PipeSeen], more: int) -> str:
@@ -83,7 +82,7 @@ def of_pipes(pipes: Sequence[PipeSeen], more: int) -> str:
         )
         for pipe in pipes
     ]
-    return "\n".join([*table(heads, rows), *_more(more, "pipe")])
+    return "\n".join([*_table(heads, rows, "pipes"), *_more(more, "pipe")])
 
 
 def of_pipe(pipe: PipeSeen, joins: Sequence[JoinSeen]) -> str:
@@ -106,10 +105,14 @@ def of_pipe(pipe: PipeSeen, joins: Sequence[JoinSeen]) -> str:
                 )
             ),
             "",
-            *table(("FEED", "TYPE", "ADDRESS"), rows),
+            *_table(("FEED", "TYPE", "ADDRESS"), rows, "joins"),
             *_more(pipe.joins - len(joins), "join"),
         ]
     )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str | int]], nouns: str) -> Iterator[str]:
+    return table(heads, rows) if rows else iter([f"There are no {nouns}."])
 
 
 def _server(server: ServerSeen) -> Iterator[str]:

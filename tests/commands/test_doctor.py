@@ -1,5 +1,6 @@
 """`restms doctor` on servers that are set up wrong: it says so, and what it says helps."""
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.commands.conftest import NEEDED, allow, as_user, used
 from tests.servers import Server, start_server
 from tests.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
+WORD = re.compile(r'(?:(?:ok|unseen|Finding)\(\s*|word[a-z_, ]* = )"([a-z-]+)"')
 WELL = {
     "appendonly": "yes",
     "maxmemory": "256mb",
@@ -138,10 +141,10 @@ def test_the_level_disk_wants_more(
 def test_notifications_are_tried_from_end_to_end(well: "redis.Redis", told: Told) -> None:
     assert "arrive" in found(told, "notifications")["found"]
     well.config_set("notify-keyspace-events", "Kx")
-    finding = found(told, "notifications")
-    assert finding["grade"] == "warning"
-    assert found(told, "published")["grade"] == "ok"
-    cure(well, finding)
+    findings = {finding["word"]: finding for finding in told("doctor")["findings"]}
+    assert findings["notifications"]["grade"] == "warning"
+    assert findings["published"]["grade"] == "ok"
+    cure(well, findings["notifications"])
     assert set(well.config_get("notify-keyspace-events")["notify-keyspace-events"]) == set("Kxt")
     assert found(told, "notifications")["grade"] == "ok"
 
@@ -154,21 +157,21 @@ def test_a_snapshot_that_fails_stops_all_writing(
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    server = start("--save", "60 1000000", "--dir", str(data))
+    server = start("--save", "60 1000000", "--dir", str(data), "--notify-keyspace-events", "Kt")
     monkeypatch.setenv("RESTMS_REDIS", server.url)
     with server.client() as client:
-        assert found(told, "snapshots")["grade"] == "ok"
+        assert found(told, "snapshots", "--read-only")["grade"] == "ok"
         data.rmdir()
         client.bgsave()
         wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
-        finding = found(told, "snapshots", status=1)
+        finding = found(told, "snapshots", "--read-only", status=1)
         assert finding["grade"] == "failure"
         assert "cannot write" in found(told, "published", status=1)["found"]
         cure(client, finding)
-        assert found(told, "snapshots")["grade"] == "warning"
+        assert found(told, "snapshots", "--read-only")["grade"] == "warning"
         data.mkdir()
     server.restart()  # it has left the folder that is gone
-    assert found(told, "snapshots")["grade"] == "ok"
+    assert found(told, "snapshots", "--read-only")["grade"] == "ok"
 
 
 def test_replicas_are_counted_and_are_no_place_for_nodes(
@@ -185,12 +188,12 @@ def test_replicas_are_counted_and_are_no_place_for_nodes(
     monkeypatch.setenv("RESTMS_REPLICAS", "2")
     assert found(told, "replicas", "--read-only")["grade"] == "ok"
     monkeypatch.setenv("RESTMS_REDIS", replicas[0].url)
-    assert found(told, "role", status=1)["grade"] == "failure"
+    assert found(told, "role", "--read-only", status=1)["grade"] == "failure"
     assert told("inspect")["servers"][0]["role"] == "replica"
     with replicas[0].client() as client:
         client.replicaof("NO", "ONE")
     monkeypatch.setenv("RESTMS_DURABILITY", "node")
-    assert found(told, "role")["grade"] == "ok"
+    assert found(told, "role", "--read-only")["grade"] == "ok"
 
 
 def test_a_newer_format_is_no_place_for_these_nodes(well: "redis.Redis", told: Told) -> None:
@@ -231,15 +234,16 @@ def test_a_user_who_may_not_do_all_is_told_how_he_may(
         (set(), CHANNELS[:1], "channels"),
     ):
         allow(well, "nodes", may - missing, *rules)
-        finding = found(told, word, status=1)
+        finding = found(told, word, "--read-only", status=1)
         assert finding["grade"] == "failure"
         assert all(name in finding["found"] for name in missing)
         cure(well, finding)
         assert found(told, word, "--read-only")["grade"] in ("ok", "hint")
     allow(well, "nodes", may, *CHANNELS[:2])
-    assert found(told, "channels")["grade"] == "warning"
-    assert found(told, "notifications")["grade"] == "warning"
-    assert found(told, "published")["grade"] == "ok"
+    findings = told("doctor")["findings"]
+    seen = {finding["word"]: finding["grade"] for finding in findings}
+    assert (seen["channels"], seen["notifications"]) == ("warning", "warning")
+    assert seen["published"] == "ok"
     well.acl_deluser("nodes")
 
 
@@ -284,7 +288,7 @@ def test_a_server_that_tells_nothing_of_itself_may_be_well(
     assert set(grades.values()) <= {"ok", "hint", "unseen"}
     for word in ("appendonly", "maxmemory", "maxmemory-policy", "commands", "maxclients"):
         assert grades[word] == "unseen"
-    for word in ("version", "notifications", "published", "latency"):
+    for word in ("notifications", "published", "latency", "format"):
         assert grades[word] == "ok"
     well.acl_deluser("guest")
 
@@ -304,6 +308,19 @@ def test_a_server_of_another_kind_is_told(
     monkeypatch.setenv("RESTMS_REDIS", start("--cluster-enabled", "yes").url)
     finding = found(told, "mode", "--read-only", status=1)
     assert finding["change"] == ["name it by redis+cluster://"]
+
+
+def test_every_word_is_explained() -> None:
+    """In docs/operations.md, as programs may depend on them."""
+    sources = "".join(path.read_text() for path in (ROOT / "cluster").glob("*/check*.py"))
+    section = (ROOT / "docs" / "operations.md").read_text().partition("| word | what")[2]
+    table = section.partition("\n\n")[0]
+    explained = (
+        [word for row in table.splitlines() for word in re.findall(r"`([^`]+)`", row.split("|")[1])]
+        if table
+        else []
+    )
+    assert set(explained) == set(WORD.findall(sources))
 
 
 def test_a_fault_of_the_command_line_is_no_finding(capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,3 +47,14 @@ def test_the_list_has_every_command_that_is_named_in_python(left: Left) -> None:
         commands = {name.decode().upper() for name in client.execute_command("COMMAND", "LIST")}
     assert {"EVALSHA", "WAIT", "CLUSTER", "EVAL_RO"} <= words & commands
     assert words & commands <= known | OTHER_WORDS | EMBEDDED
+
+
+def test_the_operators_user_in_the_documentation_is_the_one_of_the_list() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    (line,) = re.findall(r"ACL SETUSER operator .*", text)
+    assert set(re.findall(r"\+\S+", line)) == set(map(permissions.rule, permissions.INSPECT))
+    more = re.search(r"and for `restms doctor`.*\n.*", text)
+    assert more
+    doctor = {*permissions.DOCTOR, *permissions.CLUSTER} - {*permissions.INSPECT}
+    rules = set(re.findall(r"\+[a-z_|]+", more[0]))
+    assert rules == set(map(permissions.rule, doctor))
