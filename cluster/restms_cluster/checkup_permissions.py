@@ -125,7 +125,8 @@ def _commands(user: str, refused: Sequence[str], left_out: Sequence[str]) -> Fin
             Grade.HINT,
             f"the user {user} may use all that nodes need, but not {', '.join(left_out)}",
             _rules(user, *map(rule, left_out)),
-            "Nodes do without, and then cannot warn of settings, nor put them right.",
+            "Nodes do without: they then cannot warn of settings or put them right, nor bring the "
+            "state to the format of a newer version (CLIENT KILL).",
         )
     return ok("commands", f"the user {user} may use all that nodes use")
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from restms_cluster.findings import Finding, Grade, Seen, Wanted, ok, setting, unseen
+from restms_cluster.formats import FORMAT
 from restms_cluster.keys import domain_key
 from restms_cluster.levels import Level
 from restms_cluster.visits import Visit, number
-
-FORMAT = 1  # of the state: what this version works with
 
 
 def check_role(seen: Seen, _: Wanted) -> Finding:

@@ -88,12 +88,19 @@ CLUSTER: Examples = {"CLUSTER|SLOTS": (), "CLUSTER|NODES": ()}
 """Commands that only a Redis Cluster needs."""
 
 OPTIONAL: Examples = {
+    "CLIENT|KILL": ("TYPE", "normal", "SKIPME", "yes"),
     "CLIENT|SETNAME": ("restms",),
     "CONFIG|GET": ("maxmemory",),
     "CONFIG|SET": ("notify-keyspace-events", "Kt"),
     "INFO": ("server",),
 }
 """Commands that nodes use where they may, and do without where they may not."""
+
+TRANSACTION = ("MULTI", "EXEC", "DISCARD")
+"""Commands that, with CLIENT KILL, only nodes need that bring the state to a newer format.
+
+They cannot be asked for within a transaction, as the others are: EXEC would carry those out.
+"""
 
 SENTINEL = ("SENTINEL|GET-MASTER-ADDR-BY-NAME", "SENTINEL|MASTER")
 """Commands that nodes ask Sentinels by."""

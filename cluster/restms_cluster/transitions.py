@@ -2,8 +2,7 @@
 
 A Grouped one is one of the calls that the script takes at a time. Empty `versions` and
 `unmodified` ask for nothing; `idle` and `keep` are in milliseconds; `bounds` are most messages
-of a pipe, most of a feed's queue, and most redeliveries; `quota` is the most bytes of the
-domain, or 0. What a script does stands at its head, in `scripts/`.
+of a pipe, most of a feed's queue, and most redeliveries; `quota` is the domain's, or 0.
 """
 
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ class DomainConfigure(Transition):
 class DomainEnter(Transition):
     run: str
     rested: str
+    format: int
 
 
 @dataclass(frozen=True, slots=True)

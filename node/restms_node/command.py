@@ -16,6 +16,7 @@ from restms_cluster.errors import StartError
 from restms_node import (
     command_check,
     command_doctor,
+    command_drain,
     command_inspect,
     command_key,
     command_passwd,
@@ -73,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     command_key.add_to(commands)
     command_inspect.add_to(commands)
     command_doctor.add_to(commands)
+    command_drain.add_to(commands)
     return parser
 
 
@@ -191,5 +193,6 @@ COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     command_key.COMMAND: command_key.run,
     command_inspect.COMMAND: command_inspect.run,
     command_doctor.COMMAND: command_doctor.run,
+    command_drain.COMMAND: command_drain.run,
 }
 """By name; each returns its exit status, or raises StartError."""

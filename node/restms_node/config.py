@@ -161,6 +161,13 @@ class Settings:
             "authenticator",
         },
     )
+    pid_file: Path | None = field(
+        default=None,
+        metadata={
+            "kind": values.FILE,
+            "help": "file that has the number of the process while it serves, for `restms drain`",
+        },
+    )
     limits: Limits = field(default_factory=Limits)
     domains: tuple[ConfiguredDomain, ...] = read_domains([], Limits())
     authenticators: Authenticators = field(default_factory=Authenticators)

@@ -15,8 +15,9 @@ import trio
 from restms_cluster.errors import StartError
 from restms_node.command import FAILED, first_error, set_up_logging, until_told
 from restms_node.config import Settings
+from restms_node.drain import Drain, at_signal, tell
 from restms_node.server import serve_on
-from restms_node.workers import READY
+from restms_node.workers import DRAINED, READY
 
 STDIN, STDOUT = 0, 1
 
@@ -36,10 +37,13 @@ def main() -> int:
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
+    drain = Drain()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_with_parent)
+        await nursery.start(at_signal, drain)
+        nursery.start_soon(tell, drain, lambda: os.write(STDOUT, DRAINED))
         with listener:
-            await serve_on(settings, listener, lambda _: os.write(STDOUT, READY))
+            await serve_on(settings, listener, lambda _: os.write(STDOUT, READY), drain)
         nursery.cancel_scope.cancel()
 
 

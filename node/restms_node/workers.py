@@ -4,7 +4,8 @@ Each has a listener of its own (SO_REUSEPORT), among which the kernel spreads
 connections; that of a worker that dies goes with it, and the others have them
 all. The parent serves nothing: it keeps the address, runs the embedded server
 if there is one, and starts again what dies. A worker's standard input is open
-as long as the parent lives; its standard output says how its start went.
+as long as the parent lives; its standard output says how its start went, and
+that it has drained.
 """
 
 import logging
@@ -22,10 +23,12 @@ import trio
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
 from restms_cluster.topology import parse_topology
-from restms_node import server
+from restms_node import pid_file, server
 from restms_node.config import Settings
+from restms_node.drain import Drain
 
 READY = b"ready\n"
+DRAINED = b"drained\n"
 START_SECONDS = 60.0
 STEADY_SECONDS = 10.0  # a worker that ran for so long is started again at once
 LEAST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.2, 10.0
@@ -40,7 +43,7 @@ async def serve(settings: Settings) -> None:
 
     Raises StartError, perhaps in a group, when the first ones cannot start.
     """
-    with server.bound(settings) as place:
+    with server.bound(settings) as place, pid_file.written(settings.pid_file):
         # Only now: nobody else can have had the address, but the workers can have it too.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         async with trio.open_nursery() as nursery:
@@ -50,11 +53,12 @@ async def serve(settings: Settings) -> None:
                 url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
-            await _supervise(settings, place, data)
+            async with server.drain_when_asked() as drain:
+                await _supervise(settings, place, data, drain)
             nursery.cancel_scope.cancel()
 
 
-async def _supervise(settings: Settings, place: socket.socket, data: str) -> None:
+async def _supervise(settings: Settings, place: socket.socket, data: str, drain: Drain) -> None:
     workers = [_Worker(settings, place) for _ in range(settings.workers)]
     async with trio.open_nursery() as running:
         async with trio.open_nursery() as starting:
@@ -62,6 +66,7 @@ async def _supervise(settings: Settings, place: socket.socket, data: str) -> Non
                 starting.start_soon(running.start, worker.run)
         await running.start(_pass_signals_on, workers, place, running.cancel_scope)
         await running.start(_renew_when_told, workers)
+        running.start_soon(_drain_when_told, workers, drain)
         server.announce(place, data)
         for worker in workers:
             await worker.ended.wait()
@@ -97,6 +102,16 @@ async def _renew_when_told(
                 _log.info("worker %d of %d was renewed", number, len(workers))
 
 
+async def _drain_when_told(workers: list["_Worker"], drain: Drain) -> None:
+    """Have all workers drain, and those that will take their places, when it is asked for."""
+    await drain.until_begun()
+    for worker in workers:
+        worker.drain()
+    for worker in workers:
+        await worker.drained.wait()
+    drain.end()
+
+
 class _Worker:
     """One worker, and those that take its place."""
 
@@ -107,6 +122,9 @@ class _Worker:
         self._told = trio.Event()
         self._ready = trio.Event()
         self._leaving = False
+        self._drains = False
+        self._up: trio.Process | None = None
+        self.drained = trio.Event()
         self.ended = trio.Event()
 
     @property
@@ -119,6 +137,13 @@ class _Worker:
         self._told.set()
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+    def drain(self) -> None:
+        """Have the worker drain and stay; `drained` tells when it has."""
+        self._drains = True
+        if self._up is not None and self._up.poll() is None:
+            # It takes the signal, since it has said that it is ready.
+            self._up.send_signal(signal.SIGUSR2)
 
     async def renew(self) -> None:
         """Let the worker drain and end; return when another is ready in its place."""
@@ -142,6 +167,9 @@ class _Worker:
                     if not started:
                         task_status.started()
                         started = True
+                    if self._drains:
+                        self.drain()
+                    await self._hear(process)
                     reason = f"it ended with status {await process.wait()}"
             except StartError as error:
                 if not started:
@@ -168,8 +196,10 @@ class _Worker:
             if self.told:  # while it was spawned
                 process.terminate()
             await self._until_ready(process)
+            self._up = process
             yield process
         finally:
+            self._up = None
             await _stop(process, server.longest_drain(self._settings) + SPARE_SECONDS)
 
     async def _spawn(self) -> trio.Process:
@@ -207,6 +237,15 @@ class _Worker:
         if patience.cancelled_caught:
             raise StartError("A worker does not come to listen.")
         raise StartError(said.decode(errors="replace").strip() or "A worker ended at its start.")
+
+    async def _hear(self, process: trio.Process) -> None:
+        """Listen to a worker until it has no more to say, which is its end."""
+        assert process.stdout is not None  # noqa: S101, asked for when it was opened
+        said = b""
+        async for some in process.stdout:
+            said = (said + some)[-len(DRAINED) :]
+            if said == DRAINED:
+                self.drained.set()
 
 
 async def _stop(process: trio.Process, seconds: float) -> None:

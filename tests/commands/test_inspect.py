@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from restms_cluster.formats import FORMAT
 from restms_cluster.permissions import INSPECT
 from restms_node import operating
 from restms_node.command import main
@@ -36,6 +37,7 @@ def test_the_overview_counts_what_there_is(left: Left, told: Callable[..., Any])
     assert server["keys"] > 10
     default, weather = seen["domains"]
     assert (default["name"], default["pipes"], default["messages"]) == ("default", 3, 6)
+    assert default["format"] == FORMAT
     assert 0 < default["oldest_seconds"] < 600
     assert (weather["name"], weather["feeds"], weather["pipes"]) == ("weather", 3, 0)
     assert (weather["queued"], weather["delayed"], weather["oldest_seconds"]) == (2, 1, None)

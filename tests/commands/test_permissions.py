@@ -37,6 +37,7 @@ def test_the_list_has_every_command_that_is_named_in_python(left: Left) -> None:
     lists = (
         *(permissions.SCRIPTS, permissions.NODES, permissions.QUOTA, permissions.REPLICAS),
         *(permissions.DISK, permissions.CLUSTER, permissions.OPTIONAL, permissions.SENTINEL),
+        permissions.TRANSACTION,
         *(permissions.INSPECT, permissions.DOCTOR, permissions.DOCTOR_OF_SENTINELS),
     )
     known = {name.partition("|")[0] for names in lists for name in names} | AT_THE_DOOR
