@@ -38,6 +38,7 @@ from restms_cluster.visits import Visit, facts, pairs, seconds_of, visiting
 
 PINGS = 100
 PINGING_SECONDS = 2.0
+SENTINEL = "sentinel"  # the mode of a server that is one
 AT_ONCE = 8  # servers that are visited
 SETTINGS = (
     *("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "save"),
@@ -90,6 +91,9 @@ class _Checkup:
                     seen = await see(visit, self._kind)
                     self.seen.append(seen)
                     found.append(ok("reachable", "it answers, and lets this user in"))
+                    if seen.hello.get("mode") == SENTINEL:
+                        found.append(checkup_serving.check_mode(seen, self._wanted))
+                        return
                     living = _living(servers, self._wanted.domains)
                     found += await check(visit, seen, self._wanted, living)
             except StateUnavailableError as error:
@@ -107,6 +111,9 @@ class _Checkup:
 async def see(visit: Visit, kind: str) -> Seen:
     """Return a server as it describes itself. Raises StateUnavailableError."""
     (hello,) = await visit.look(("HELLO",))
+    said = pairs(hello)
+    if said.get("mode") == SENTINEL:  # which knows next to nothing of all this
+        return Seen(visit.address, kind, said, {}, {})
     info, config = await visit.ask(("INFO", "everything"), ("CONFIG", "GET", *SETTINGS))
     before = time.time()
     (clock,) = await visit.look(("TIME",))
@@ -114,7 +121,7 @@ async def see(visit: Visit, kind: str) -> Seen:
     return Seen(
         visit.address,
         kind,
-        pairs(hello),
+        said,
         {} if isinstance(info, Exception) else facts(info),
         {} if isinstance(config, Exception) else pairs(config),
         await _pings(visit),

@@ -28,10 +28,12 @@ async def check_hints(
         return [events, Finding("published", Grade.UNSEEN, "a probe would write")]
     key = probe_key(domains[0], f"doctor-{secrets.token_hex(4)}")
     event, published, refusal = await _probe(visit, key)
+    if refusal and wanted.user is not None:  # who asks is not who is to be able to
+        return [Finding(word, Grade.UNSEEN, refusal) for word in ("notifications", "published")]
     if refusal:
         return [
             Finding("notifications", Grade.UNSEEN, "the probe could not be run"),
-            _of_published(f"the probe is refused: {refusal}"),
+            _of_published(refusal),
         ]
     return [
         _of_events(seen, arrived=event),
@@ -54,7 +56,7 @@ async def _probe(visit: Visit, key: str) -> tuple[bool, bool, str]:
                 answers += len(await link.receive())
         (done,) = await visit.ask(("EVAL", PROBE, 1, key, PROBE_MILLISECONDS, 1))
         if isinstance(done, Exception):
-            return False, False, str(done)
+            return False, False, f"the probe is refused: {done}"
         with trio.move_on_after(PROBE_SECONDS):
             while len(arrived) < len(channels):
                 arrived.update(_channels_of(await link.receive()))

@@ -150,7 +150,8 @@ def check_memory(seen: Seen, _: Wanted) -> Finding:
             "there is no bound",
             setting(word, value),
             "When the machine's memory is full the system kills the server. A bound is told to "
-            "publishers (503) instead. Leave room for the copies that a rewrite of its file makes.",
+            f"publishers (503) instead. Proposed is {MEMORY_SHARE:.0%} of the machine's memory: a "
+            "rewrite of its file copies some, and a container may have less.",
         )
     share = (used or 0) / most
     found = f"{share:.0%} of {most >> 20:,} MiB is in use"

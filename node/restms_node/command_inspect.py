@@ -253,7 +253,7 @@ def _walked(look: _Look, keys: int) -> None:
 
 def _asked_for(path: Path | None) -> Token:
     """Read which pipe is meant: the URI of it or of one of its messages. Raises StartError."""
-    uri = operating.read_line(path)
+    uri = operating.read_line(path, "The pipe's URI: ")
     try:
         token = Token.parse(uri.rpartition("/")[2])
     except NotFoundError:

@@ -123,10 +123,10 @@ def _server(server: ServerSeen) -> Iterator[str]:
         f"{server.address}: {server.name} {server.version}, {server.mode}, {role}, "
         f"up {age(server.up_seconds)}"
     )
-    most = "no bound" if server.most_bytes == 0 else size(server.most_bytes)
+    most = " (no bound)" if server.most_bytes == 0 else f" of {size(server.most_bytes)}"
     kept = {True: "on", False: "OFF", None: UNKNOWN}[server.append_only]
     yield clean(
-        f"  memory {size(server.used_bytes)} of {most}, {known(server.eviction)}; "
+        f"  memory {size(server.used_bytes)}{most}, {known(server.eviction)}; "
         f"append-only file {kept}; clients {known(server.clients)}; {plural(server.keys, 'key')}"
     )
 

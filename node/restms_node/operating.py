@@ -1,6 +1,7 @@
 """What the commands for operators have in common: which Redis is meant, and how they end."""
 
 import argparse
+import getpass
 import io
 import os
 import sys
@@ -94,15 +95,22 @@ def _nothing(_: str) -> None:
     pass
 
 
-def read_line(path: Path | None) -> str:
-    """Return the first line of a file, or of standard input. Raises StartError."""
+def read_line(path: Path | None, prompt: str) -> str:
+    """Return the first line of a file, or of standard input: on a terminal it is not shown.
+
+    Raises StartError.
+    """
     try:
+        if path is None and sys.stdin.isatty():
+            return getpass.getpass(prompt).strip()
         if path is None:
             return sys.stdin.readline(10_000).strip()
         with path.open(encoding="utf-8") as file:
             return file.readline(10_000).strip()
     except OSError as error:
         raise StartError(f"{path} cannot be read: {error.strerror}.") from error
+    except EOFError:
+        return ""
     except UnicodeDecodeError as error:
         raise StartError("A URI is written in ASCII.") from error
 

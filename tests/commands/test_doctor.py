@@ -271,6 +271,7 @@ def test_an_operator_asks_about_the_nodes_user(
     assert finding["found"] == "the user nodes may not use XADD"
     cure(well, finding)
     assert found(told, "commands", "--user", "nodes", "--read-only")["grade"] == "hint"
+    assert found(told, "published", "--user", "nodes")["grade"] == "unseen"  # he may not EVAL
     before = used(well)
     assert found(told, "commands", "--read-only", status=1)["grade"] == "failure"  # the operator
     assert before | used(well) <= {*DOCTOR, "AUTH"}

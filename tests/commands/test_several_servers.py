@@ -23,7 +23,7 @@ def grades(told: Told, word: str) -> set[str]:
 
 
 def publish(nodes: Cluster, *domains: str) -> None:
-    """Make a pipe in each domain, and post as many messages to it as its number, by all nodes."""
+    """Make a pipe in each domain, and post as many messages to it as its number, by two nodes; kill them."""
     with httpx.Client(headers=HEADERS) as client:
         for number, domain in enumerate(domains, start=1):
             first, second = nodes.urls
@@ -35,6 +35,8 @@ def publish(nodes: Cluster, *domains: str) -> None:
             message = f"<message address='{name}'/>"
             body = f"<restms>{message * number}</restms>"
             assert client.post(f"{second}/restms/feed/{feed}", content=body).status_code == 200
+    for node in nodes.nodes:
+        node.kill()
 
 
 def test_a_redis_cluster(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +89,12 @@ def test_sentinels(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len({finding["server"] for finding in found}) == 3  # and one for all of them
         assert grades(told, "sentinel-quorum") == {"ok"}
         assert grades(told, "sentinel-count") == {"warning"}
+        monkeypatch.setenv("RESTMS_REDIS", redis.sentinels[0].url)
+        seen = told("doctor", status=1)["findings"]
+        assert [finding["change"] for finding in seen if finding["grade"] == "failure"] == [
+            ["name it by redis+sentinel://"]
+        ]
+        monkeypatch.setenv("RESTMS_REDIS", redis.url)
         redis.sentinels[1].kill()
         wait_until(lambda: grades(told, "sentinel-quorum") == {"failure"})
         redis.sentinels[1].start()
