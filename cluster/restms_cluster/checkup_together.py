@@ -7,7 +7,7 @@ from restms_cluster.informants import Informants
 from restms_cluster.servers import Servers
 from restms_cluster.slots import SLOTS
 from restms_cluster.topology import Sentinels
-from restms_cluster.visits import Visit, pairs, text
+from restms_cluster.visits import Visit, number, pairs, text
 
 CLOCK_SECONDS = 1.0
 LEAST_SENTINELS = 3
@@ -88,10 +88,8 @@ async def check_sentinels(sentinels: Sentinels) -> list[Finding]:
         )
     finally:
         await informants.aclose()
-    there = max(
-        (int(pairs(facts).get("num-other-sentinels", 0)) + 1 for _, facts in answers.values()),
-        default=0,
-    )
+    others = [number(pairs(facts).get("num-other-sentinels")) or 0 for _, facts in answers.values()]
+    there = 1 + max(others, default=-1)
     refused = [str(usable) for usable, _ in answers.values() if isinstance(usable, Exception)]
     silent = [str(one) for one in sentinels.addresses if one not in answers]
     return [check_quorum(refused, silent), check_count(there)]

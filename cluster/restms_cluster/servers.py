@@ -12,7 +12,7 @@ from restms_cluster.informants import Informants
 from restms_cluster.locators import SentinelLocator
 from restms_cluster.slots import SLOTS, Claim, ask_for_slots, slot_of
 from restms_cluster.topology import Seeds, Sentinels, Topology
-from restms_cluster.visits import pairs
+from restms_cluster.visits import number, pairs
 
 GONE = ("s_down", "o_down", "disconnected")
 
@@ -58,8 +58,9 @@ async def _watched(sentinels: Sentinels) -> Servers:
     for (told,) in answers.values():
         for replica in told if isinstance(told, list) else []:
             known = pairs(replica)
-            if known.get("port", "").isdigit() and not _is_gone(known.get("flags", "")):
-                at = replace(primary, host=known["ip"], port=int(known["port"]), primary=False)
+            host, port = known.get("ip"), number(known.get("port"))
+            if host and port and not _is_gone(known.get("flags", "")):
+                at = replace(primary, host=host, port=port, primary=False)
                 replicas[at] = None
     return Servers(replace(primary, primary=False), tuple(replicas))
 

@@ -44,6 +44,7 @@ class Visit:
             with trio.fail_after(self._seconds):
                 answers = await self._link.answers(commands)
         except trio.TooSlowError:
+            await self._link.aclose()  # the next answer would be taken for another one's
             raise LostError(
                 f"{self.address} did not answer within {self._seconds:g} seconds."
             ) from None

@@ -265,7 +265,7 @@ def _asked_for(path: Path | None) -> Token:
 
 
 def _limit(given: str) -> int:
-    limit = int(given)
+    limit = int(given) if given.isascii() and given.isdecimal() else -1
     if not 0 <= limit <= MOST:
-        raise ValueError(given)
+        raise argparse.ArgumentTypeError(f"it must be a whole number from 0 to {MOST:,}")
     return limit or MOST

@@ -6,12 +6,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from restms_cluster.formats import FORMAT
+from restms_cluster.inspection import DomainSeen, ServerSeen
+from restms_cluster.inspection_feeds import FeedSeen
+from restms_cluster.inspection_pipes import JoinSeen, PipeSeen
 from restms_cluster.permissions import INSPECT
 from restms_node import operating
 from restms_node.command import main
@@ -124,6 +128,12 @@ def test_nothing_reaches_the_terminal_that_it_could_obey(
     assert shown.replace("\n", "").isprintable()
 
 
+def test_what_programs_are_told_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for seen in (ServerSeen, DomainSeen, FeedSeen, PipeSeen, JoinSeen):
+        assert f"`{' '.join(field.name for field in fields(seen))}`" in text
+
+
 def test_it_needs_to_read_and_no_more(
     left: Left, told: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +197,14 @@ def test_what_goes_wrong_is_told_in_one_sentence(
     assert reason in captured.err
     assert captured.err.count("\n") == 1
     assert "secret" not in captured.err
+
+
+@pytest.mark.parametrize("limit", ["-1", "100001", "many", "1e3"])
+def test_a_limit_is_a_number(capsys: pytest.CaptureFixture[str], limit: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "pipes", "--limit", limit])
+    assert ended.value.code == 2
+    assert "a whole number from 0 to 100,000" in capsys.readouterr().err
 
 
 def test_a_pipe_that_is_gone_and_a_user_who_may_not(

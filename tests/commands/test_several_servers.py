@@ -23,7 +23,7 @@ def grades(told: Told, word: str) -> set[str]:
 
 
 def publish(nodes: Cluster, *domains: str) -> None:
-    """Make a pipe in each domain, and post as many messages to it as its number, by two nodes; kill them."""
+    """Post 1, 2 … messages to a pipe in each domain, by two nodes; kill the nodes."""
     with httpx.Client(headers=HEADERS) as client:
         for number, domain in enumerate(domains, start=1):
             first, second = nodes.urls
