@@ -13,7 +13,9 @@ import trio
 from restms_cluster.errors import StartError, first_error
 from restms_node import (
     command_check,
+    command_doctor,
     command_drain,
+    command_inspect,
     command_key,
     command_passwd,
     logs,
@@ -66,6 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command_passwd.add_to(commands)
     command_key.add_to(commands)
+    command_inspect.add_to(commands)
+    command_doctor.add_to(commands)
     command_drain.add_to(commands)
     return parser
 
@@ -154,6 +158,8 @@ COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     command_check.COMMAND: _check,
     command_passwd.COMMAND: command_passwd.run,
     command_key.COMMAND: command_key.run,
+    command_inspect.COMMAND: command_inspect.run,
+    command_doctor.COMMAND: command_doctor.run,
     command_drain.COMMAND: command_drain.run,
 }
 """By name; each returns its exit status, or raises StartError."""

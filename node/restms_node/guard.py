@@ -81,7 +81,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIFramework, waits: Waits, access_log: AccessLog | None = None
+        self, app: ASGIFramework, waits: Waits | None, access_log: AccessLog | None = None
     ) -> None:
         self._app = app
         self._waits = waits
@@ -182,7 +182,9 @@ def _without_body(receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     return receive_event
 
 
-def _ending_in_peace(send: ASGISendCallable, pace: Pace | None, waits: Waits) -> ASGISendCallable:
+def _ending_in_peace(
+    send: ASGISendCallable, pace: Pace | None, waits: Waits | None
+) -> ASGISendCallable:
     """Keep the last event of an answer from being cancelled half way.
 
     With it Hypercorn tells the application that the stream is over, upon
@@ -194,7 +196,8 @@ def _ending_in_peace(send: ASGISendCallable, pace: Pace | None, waits: Waits) ->
         last = event["type"] == "http.response.body" and not event.get("more_body")
         if event["type"] == "http.response.start":
             # Where nobody reads the rest, the client must not send another request behind it.
-            if waits.draining or (pace is not None and not pace.ended):
+            draining = waits is not None and waits.draining
+            if draining or (pace is not None and not pace.ended):
                 event["headers"] = [*event["headers"], (b"connection", b"close")]
             if pace is not None:
                 pace.drop()
