@@ -22,11 +22,9 @@ def find_nginx() -> str | None:
 def configured(directory: Path, port: int, nodes: Sequence[int]) -> str:
     """Return the configuration with other places: where it listens, its nodes, its files."""
     text = CONFIGURATION.read_text()
-    places = "\n".join(
-        f"        server 127.0.0.1:{node} max_fails=1 fail_timeout=1s;" for node in nodes
-    )
-    shipped = "\n".join(
-        f"        server 127.0.0.1:{node} max_fails=1 fail_timeout=1s;" for node in (8081, 8082)
+    shipped, places = (
+        "".join(f"        server 127.0.0.1:{node} max_fails=1 fail_timeout=1s;\n" for node in ports)
+        for ports in ((8081, 8082), nodes)
     )
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     files = "".join(f"    {kind}_temp_path {directory / kind};\n" for kind in kinds)
