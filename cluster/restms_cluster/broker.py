@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from restms_cluster.counts import Counts
 from restms_cluster.errors import BrokenStateError, FullError, StateUnavailableError
 from restms_cluster.keeper import Kept
 from restms_cluster.levels import Durability, TooFewReplicasError
@@ -49,6 +51,7 @@ class Broker:
     node: str
     durability: Durability = field(default_factory=Durability)
     shortages: Shortages = field(default_factory=Shortages)
+    counts: Counts = field(default_factory=Counts)
     _count: Iterator[int] = field(default_factory=count, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
@@ -59,6 +62,7 @@ class Broker:
         """
         if not isinstance(transition, Grouped):
             return (await self.run_all(transition))[0]
+        begun = perf_counter()
         shard = self.shards.home(transition.domain)
         loads = shard.loads.count
         try:
@@ -74,6 +78,7 @@ class Broker:
         if answer.outcome is Outcome.APART:
             # Those before it made the call long enough: it is to be made alone.
             return (await self.run_all(transition))[0]
+        self.counts.scripts[type(transition)].add(perf_counter() - begun)
         return answer
 
     async def run_kept(self, transition: Grouped) -> Answer:
@@ -81,6 +86,7 @@ class Broker:
 
         Raises TooFewReplicasError where they are too few in time: the script has run then.
         """
+        begun = perf_counter()
         shard = self.shards.home(transition.domain)
         loads = shard.loads.count
         try:
@@ -96,12 +102,14 @@ class Broker:
         if answer.outcome is Outcome.APART:
             kept = await self._keep(shard, transition, HEAVIEST)
             answer = _answer(kept.reply)
+        self.counts.scripts[type(transition)].add(perf_counter() - begun)
         if answer.outcome is Outcome.OK and not kept.enough:
             raise TooFewReplicasError
         return answer
 
     async def run_all(self, *transitions: Transition) -> list[Answer]:
         """Run several scripts of one domain, in order, in one round trip."""
+        begun = perf_counter()
         domain = transitions[0].domain
         shard = self.shards.home(domain)
         try:
@@ -109,6 +117,8 @@ class Broker:
         except UndoneError as error:
             shard = await self._follow(domain, shard, error)
             replies = await self._call_all(shard, transitions)
+        for one in transitions:
+            self.counts.scripts[type(one)].add(perf_counter() - begun)
         return [
             _answer(reply[0] if isinstance(reply, list) and isinstance(one, Grouped) else reply)
             for one, reply in zip(transitions, replies, strict=True)

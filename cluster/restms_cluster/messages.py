@@ -33,12 +33,8 @@ from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.once import key_reused, once
 from restms_cluster.scripts import Argument, Outcome
 from restms_cluster.terms import PLAIN
-from restms_cluster.transitions import (
-    ContentDelete,
-    ContentStage,
-    MessageDelete,
-    MessagePublish,
-)
+from restms_cluster.transitions import MessageDelete, MessagePublish
+from restms_cluster.transitions_content import ContentDelete, ContentStage
 
 
 class _Alike(NamedTuple):
@@ -109,8 +105,11 @@ async def publish(
         broker.shards.home(feed.domain).disk.check_done()
     counted, *told = answer.values
     routed: list[Routed] = []
+    counts = broker.counts.messages[feed.domain]
     for messages, count, full in zip(told[::3], told[1::3], told[2::3], strict=True):
         routed += [Routed(count, full)] * messages
+        counts.received += messages
+        counts.routed += messages * count
     return Receipt(counted == 1, tuple(routed), level)
 
 
@@ -128,6 +127,7 @@ async def delete(broker: Broker, token: Token, condition: Condition = ALWAYS) ->
         )
         if answer.outcome is Outcome.STALE:
             raise PreconditionFailedError("The message is not the one that you read.")
+        broker.counts.messages[token.domain].acknowledged += answer.values[0]
         if answer.outcome is not Outcome.MORE:
             return
 

@@ -31,6 +31,8 @@ async def read(node: Node, request: Request, token: Token, most: int) -> Answer:
         )
     if found is None:
         return waited(seconds)
+    if request.method != "HEAD":
+        node.broker.counts.messages[token.domain].delivered += len(found)
     document = Deliveries(request.uris, token).document(representation, found)
     answer = Answer(200, (("Content-Type", representation.media_type), VARY, NO_STORE), document)
     if request.prefer.wait is not None:

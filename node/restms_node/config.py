@@ -68,6 +68,12 @@ class Settings:
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
     )
+    metrics_bind: str = _option(
+        values.BIND_OR_OFF,
+        "",
+        "where /metrics is served, to whoever can reach it; without that, on the main address, to "
+        "those whom a rule lets inspect all domains; off for nowhere",
+    )
     wait_seconds: float = _option(
         values.seconds(1), 55.0, "how long a request may wait for a message"
     )

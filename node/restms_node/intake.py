@@ -28,6 +28,7 @@ from restms_node.node import Node
 from restms_node.refusals import refused
 from restms_node.sequences import Messages
 from restms_node.trees import Element
+from restms_node.waiting import outcome_of
 
 Drafting: TypeAlias = Callable[[Element, bytes], Draft | Sealed]
 
@@ -67,12 +68,15 @@ class Intake:
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
         who = self._node.who(self._request)
-        with self._node.waits.place(who, self._feed.domain):  # it lasts as long as the client likes
+        # It lasts as long as the client likes.
+        with self._node.waits.place(who, self._feed.domain) as place:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)
                 await self._route_all()
                 nursery.cancel_scope.cancel()
+            if self._failure is not None:
+                place.outcome = outcome_of(self._failure)
         routed = ("RestMS-Routed", str(self._routed))
         full = (("RestMS-Full", str(self._full)),) if self._full else ()
         if self._failure is None:

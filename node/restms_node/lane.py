@@ -9,6 +9,7 @@ Hypercorn with every byte of it.
 import logging
 import socket
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import trio
@@ -28,6 +29,7 @@ from restms_node.lane_wire import Wire
 from restms_node.node import Node
 from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.traffic import OTHER
 from restms_node.uris import Uris
 
 BODY_PIECE_BYTES = 256 * 1024
@@ -107,6 +109,7 @@ class Lane:
             head = self._head(wire)
             if head is None:
                 return True
+            begun, wire.waited = perf_counter(), False
             uris = Uris(base_uri(settings, scope, head.headers))
             let_in = None
             if self._asks:
@@ -123,6 +126,9 @@ class Lane:
                 last = answer.status == 500  # for nobody knows what is broken
             if wire.gone:
                 break
+            self._node.traffic.count(
+                head.noun, head.method, answer.status, perf_counter() - begun, waited=wire.waited
+            )
             last = last or head.close or self._node.waits.draining
             await wire.send(written(answer, close=last), self._idle_seconds)
             if last:
@@ -205,6 +211,7 @@ class Lane:
             # The path is shortened, for it may be a capability.
             where, named = f"{request.method} {shortened(request.path)}", request_id(request)
             _log.exception("unexpected error on %s (request %s)", where, named)
+            self._node.traffic.refusals[RestMSError.word] += 1
             answer = sentence(500, "The server met an unexpected error.")
             return answer.having((REQUEST_ID, named))
         return self._seen(answer)
@@ -214,6 +221,7 @@ class Lane:
         return answer if self._cors is None else self._cors.allow({}, answer)
 
     async def _refuse(self, wire: Wire, answer: Answer) -> None:
+        self._node.traffic.count(OTHER, OTHER, answer.status, None)
         try:
             await wire.send(written(answer, close=True), self._idle_seconds)
             await wire.part()

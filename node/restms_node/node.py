@@ -15,7 +15,8 @@ from restms_node.exchange import Request
 from restms_node.gate import Gate, LapsedError, left
 from restms_node.limiter import Limiter
 from restms_node.rules import Verb
-from restms_node.waiting import Waits
+from restms_node.traffic import Traffic
+from restms_node.waiting import LAPSED, TIMEOUT, Waits
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Node:
     gate: Gate | None = None
     audit: Audit | None = None
     limiter: Limiter | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
     def who(self, request: Request) -> str:
         """Return by what the waits of somebody are counted; empty where they are not."""
@@ -64,7 +66,13 @@ class Node:
             reread = self._while_good(request, reread or read)
         watched = request.watched
         found = await self.waits.until(
-            hints, read, min(seconds, good), reread, watched, who=self.who(request)
+            hints,
+            read,
+            min(seconds, good),
+            reread,
+            watched,
+            who=self.who(request),
+            late=TIMEOUT if seconds <= good else LAPSED,
         )
         if found is None and good < seconds:
             raise self.lapsed()

@@ -36,6 +36,7 @@ def refused(node: Node, request: Request | None, error: RestMSError) -> Answer:
 
     No request is one that could not even be read.
     """
+    node.traffic.refusals[error.word] += 1
     named = _made_up() if request is None else request_id(request)
     if node.audit is not None and request is not None and error.status in AUDITED:
         node.audit.refused(

@@ -43,6 +43,8 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
         answer = Answer(304, (VARY,))
     else:
         answer = _document(request, representation, found)
+        if request.method != "HEAD":
+            node.broker.counts.messages[token.domain].delivered += 1
     if request.prefer.wait is not None:
         answer = answer.having(("Preference-Applied", f"wait={seconds}"))
     return answer.having(*validators(found.version, representation.suffix), NO_STORE)

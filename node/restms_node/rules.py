@@ -83,6 +83,13 @@ class Rules:
         decide = self._decide if feed is not None and len(feed) > LONGEST else self._kept
         return decide(principal.name, principal.groups, verb, domain, feed)
 
+    def allow_everything(self, principal: Principal) -> bool:
+        """Tell whether one rule lets somebody inspect all feeds of all domains, also later ones."""
+        return any(
+            rule.domain == ANY and rule.feed.text == ANY
+            for rule in self._of(principal.name, principal.groups)
+        )
+
     def _decide(
         self,
         name: str,

@@ -19,6 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
+from restms_node import metrics_server
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -28,6 +29,9 @@ from restms_node.exposure import cannot_listen, place_of
 from restms_node.gate import Gate
 from restms_node.guard import Guard
 from restms_node.limiter import Limiter
+from restms_node.metrics import Page
+from restms_node.metrics_snapshot import alone, taken
+from restms_node.metrics_workers import Channel
 from restms_node.node import Node
 from restms_node.rules import Rules
 from restms_node.serving import serve_connections
@@ -47,18 +51,27 @@ _log = logging.getLogger("restms.server")
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
-    with bound(settings) as listener:
+    with bound(settings) as listener, metrics_server.bound(settings) as scraped:
         listen(settings, listener)
-        await serve_on(settings, listener, partial(announce, listener))
+        await serve_on(settings, listener, partial(announce, listener), scraped=scraped)
 
 
 async def serve_on(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    *,
+    scraped: socket.socket | None = None,
+    channel: Channel | None = None,
 ) -> None:
-    """Serve on a listener; `ready` is told where the data is. Raises as serve() does."""
+    """Serve on a listener; `ready` is told where the data is. Raises as serve() does.
+
+    `scraped` is a bound socket for metrics alone, if they have one; `channel` is what a worker
+    has to tell the parent of its own.
+    """
     _allow_many_connections(settings.max_waits)
     _collect_seldom()
-    await _serve(settings, listener, ready)
+    await _serve(settings, listener, ready, scraped, channel)
 
 
 def announce(listener: socket.socket, data: str) -> None:
@@ -135,7 +148,11 @@ def _allow_many_connections(max_waits: int) -> None:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object]
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    scraped: socket.socket | None,
+    channel: Channel | None,
 ) -> None:
     profiles = load_profiles(settings.extra_profiles)
     access = make_access(settings)
@@ -161,7 +178,9 @@ async def _serve(
                 )
             )
             members.start_soon(access.run)
-            await _serve_http(settings, listener, broker, access, partial(ready, data))
+            await _serve_http(
+                settings, listener, broker, access, partial(ready, data), scraped, channel
+            )
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
         nursery.cancel_scope.cancel()
@@ -173,6 +192,8 @@ async def _serve_http(
     broker: Broker,
     access: Access,
     ready: Callable[[], object],
+    scraped: socket.socket | None,
+    channel: Channel | None,
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
@@ -181,7 +202,17 @@ async def _serve_http(
     ):
         waits = _waits(settings, broker)
         node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
-        await _serve_node(node, listener, ready)
+        async with trio.open_nursery() as nursery:
+            page = Page(partial(alone, node))
+            if channel is not None:
+                await nursery.start(channel.run, partial(taken, node))
+                page = Page(channel.gathered)
+            if scraped is not None:
+                nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
+            await _serve_node(node, listener, ready, page)
+            if channel is not None:
+                await channel.report()
+            nursery.cancel_scope.cancel()
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
@@ -196,9 +227,11 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
     )
 
 
-async def _serve_node(node: Node, listener: socket.socket, ready: Callable[[], object]) -> None:
+async def _serve_node(
+    node: Node, listener: socket.socket, ready: Callable[[], object], page: Page
+) -> None:
     settings = node.settings
-    app = ASGIWrapper(Guard(make_app(node)))
+    app = ASGIWrapper(Guard(make_app(node, page)))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,

@@ -81,7 +81,7 @@ class Session:
 
     async def run(self, socket: Socket) -> None:
         """Send and receive, until the pipe is deleted, the node drains, or the client errs."""
-        tail = Tail(self._node, self._request, self._pipe)
+        tail = Tail(self._node, self._request, self._pipe, "websocket")
         try:
             async with tail, trio.open_nursery() as nursery:
                 nursery.start_soon(self._receive, socket, nursery.cancel_scope)

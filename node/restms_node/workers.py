@@ -22,8 +22,10 @@ import trio
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError
 from restms_cluster.topology import parse_topology
-from restms_node import server
+from restms_node import metrics_server, server
 from restms_node.config import Settings
+from restms_node.metrics import Page
+from restms_node.metrics_workers import Hub
 
 READY = b"ready\n"
 START_SECONDS = 60.0
@@ -40,7 +42,7 @@ async def serve(settings: Settings) -> None:
 
     Raises StartError, perhaps in a group, when the first ones cannot start.
     """
-    with server.bound(settings) as place:
+    with server.bound(settings) as place, metrics_server.bound(settings) as scraped:
         # Only now: nobody else can have had the address, but the workers can have it too.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         async with trio.open_nursery() as nursery:
@@ -50,12 +52,17 @@ async def serve(settings: Settings) -> None:
                 url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
-            await _supervise(settings, place, data)
+            hub = Hub(nursery)
+            if scraped is not None:
+                config = server.of_hypercorn(settings)
+                page = Page(hub.gathered)
+                nursery.start_soon(metrics_server.serve, page, config, scraped)
+            await _supervise(settings, place, data, hub)
             nursery.cancel_scope.cancel()
 
 
-async def _supervise(settings: Settings, place: socket.socket, data: str) -> None:
-    workers = [_Worker(settings, place) for _ in range(settings.workers)]
+async def _supervise(settings: Settings, place: socket.socket, data: str, hub: Hub) -> None:
+    workers = [_Worker(settings, place, hub) for _ in range(settings.workers)]
     async with trio.open_nursery() as running:
         async with trio.open_nursery() as starting:
             for worker in workers:
@@ -100,8 +107,9 @@ async def _renew_when_told(
 class _Worker:
     """One worker, and those that take its place."""
 
-    def __init__(self, settings: Settings, place: socket.socket) -> None:
+    def __init__(self, settings: Settings, place: socket.socket, hub: Hub) -> None:
         self._settings = settings
+        self._hub = hub
         self._place = place
         self._process: trio.Process | None = None
         self._told = trio.Event()
@@ -173,18 +181,21 @@ class _Worker:
             await _stop(process, server.longest_drain(self._settings) + SPARE_SECONDS)
 
     async def _spawn(self) -> trio.Process:
-        with socket.socket(self._place.family, self._place.type) as listener:
+        ours, theirs = socket.socketpair()
+        with theirs, socket.socket(self._place.family, self._place.type) as listener:
+            self._hub.attend(ours)
             try:
                 for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
                     listener.setsockopt(socket.SOL_SOCKET, option, 1)
                 listener.bind(self._place.getsockname())
                 server.listen(self._settings, listener)
+                passed = (listener.fileno(), theirs.fileno())
                 return await trio.lowlevel.open_process(
                     # -P: what lies in the working directory is none of the worker's modules.
-                    [sys.executable, "-P", "-m", "restms_node.worker", str(listener.fileno())],
+                    [sys.executable, "-P", "-m", "restms_node.worker", *map(str, passed)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    pass_fds=(listener.fileno(),),
+                    pass_fds=passed,
                     # Ctrl-C in a terminal is for the parent, which passes it on.
                     start_new_session=True,
                 )

@@ -10,7 +10,6 @@ from restms_cluster import matching
 from restms_cluster.feeds import ANYBODY
 from restms_cluster.model import Header
 from restms_cluster.transitions import (
-    ContentStage,
     DomainDue,
     DomainSweep,
     FeedCreate,
@@ -19,11 +18,11 @@ from restms_cluster.transitions import (
     FeedUpdate,
     MessageDelete,
     MessageRead,
-    PartRead,
     PipeCreate,
     PipeDelete,
     PipeRead,
 )
+from restms_cluster.transitions_content import ContentStage, PartRead
 from tests.leaks import BOUNDS
 from tests.scripts.conftest import IDLE, PLAIN, Run, joining, listed, posting, secret
 
