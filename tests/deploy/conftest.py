@@ -21,6 +21,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 BEHIND = (
     *("--trusted-proxies", "127.0.0.1"),
     *("--drain-delay-seconds", "0.5"),
+    *("--sweep-seconds", "0.5"),  # so that what a sweep tells is soon there
     *("--messages-listed", "100000"),  # so that a test sees all that were published
 )
 
