@@ -1,10 +1,8 @@
 """`deploy/restms.service`: systemd understands it, gives it little, and what it starts serves."""
 
-import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +11,9 @@ import httpx
 import pytest
 
 from tests.deploy.conftest import DEPLOY
-from tests.deploy.processes import bare_environment, running, until_ready
+from tests.deploy.processes import bare_environment, run, running, until_ready
 from tests.guarded import Guarded
 from tests.servers import free_port
-from tests.waiting import wait_until
 
 UNIT = DEPLOY / "restms.service"
 RESTMS = "/opt/restms/bin/restms"
@@ -64,31 +61,49 @@ def test_it_is_given_longer_than_it_needs_to_drain() -> None:
     assert float(seconds) > 1 + 10 + 5 + 5
 
 
-def test_what_it_starts_serves_and_is_renewed(guarded: Guarded, tmp_path: Path) -> None:
-    port, log = free_port(), tmp_path / "log"
-    (credential,) = settings("LoadCredential")
-    name, _, path = credential.partition(":")
-    assert path == "/etc/restms/restms.toml"
-    # As an operator changes the file that is shipped.
+@pytest.fixture
+def credentials(guarded: Guarded, tmp_path: Path) -> Path:
+    """The folder in which systemd hands over the shipped file, as an operator fills it."""
     text = (DEPLOY / "restms.toml").read_text()
     text = re.sub(r'^# redis = ".*"$', f'redis = "{guarded.url}"', text, flags=re.MULTILINE)
     text = text.replace("# trusted_proxies", "trusted_proxies")
-    (tmp_path / name).write_text(f'bind = "127.0.0.1:{port}"\n{text}')
-    environment = bare_environment(
-        **dict(pair.split("=", 1) for pair in settings("Environment")),
-        CREDENTIALS_DIRECTORY=str(tmp_path),
-        RESTMS_DRAIN_DELAY_SECONDS="0",
-    )
-    (start,), (reload,) = settings("ExecStart"), settings("ExecReload")
-    program, *arguments = shlex.split(start.replace("${CREDENTIALS_DIRECTORY}", str(tmp_path)))
+    (credential,) = settings("LoadCredential")
+    name, _, path = credential.partition(":")
+    assert path == "/etc/restms/restms.toml"
+    (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def arguments(credentials: Path) -> list[str]:
+    """Return what the unit starts the program with."""
+    (start,) = settings("ExecStart")
+    program, *found = shlex.split(start.replace("${CREDENTIALS_DIRECTORY}", str(credentials)))
     assert program == RESTMS
-    assert reload == "/bin/kill -USR1 $MAINPID"
+    return found
+
+
+def test_what_it_starts_serves(credentials: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    variables = dict(pair.split("=", 1) for pair in settings("Environment"))
+    environment = bare_environment(**variables, RESTMS_BIND=f"127.0.0.1:{port}")
+    # ExecReload would end a single worker.
+    assert settings("ExecReload") == ["/bin/kill -USR1 $MAINPID"]
+    assert int(variables["RESTMS_WORKERS"]) > 1
     url = f"http://127.0.0.1:{port}"
 
-    command = [sys.executable, "-m", "restms_node", *arguments]
+    command = [sys.executable, "-m", "restms_node", *arguments(credentials)]
     with running(command, log, environment, tmp_path) as process:
         until_ready(url, process, log)
-        os.kill(process.pid, signal.SIGUSR1)
-        wait_until(lambda: "worker 2 of 2 was renewed" in log.read_text())
         assert httpx.get(f"{url}/restms/domain/default").status_code == 200
     assert process.returncode == 0, log.read_text()
+
+
+def test_the_shipped_configuration_is_right_in_all_its_lines(tmp_path: Path) -> None:
+    lines = (DEPLOY / "restms.toml").read_text().splitlines()
+    said = [line.removeprefix("# ") for line in lines if re.match(r"# (\[\[|\w+ = )", line)]
+    assert len(said) > 8
+    configuration, keys = tmp_path / "restms.toml", tmp_path / "keys"
+    keys.touch()
+    configuration.write_text("\n".join(said).replace("/etc/restms/keys", str(keys)))
+    command = [sys.executable, "-m", "restms_node", "check-config", "--config", str(configuration)]
+    assert run(command, bare_environment()) == "OK\n"
