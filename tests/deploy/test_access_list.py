@@ -87,7 +87,7 @@ def test_nodes_may_not(restms: "redis.Redis", command: tuple[str, ...]) -> None:
 
 def test_nodes_scripts_may_not_either(restms: "redis.Redis") -> None:
     for command in ("'GET', 'another'", "'KEYS', '*'"):
-        with pytest.raises(redis.ResponseError, match="ACL failure|can't"):
+        with pytest.raises(redis.ResponseError, match=r"ACL failure|can't"):
             restms.eval(f"return redis.call({command})", 0)
 
 
