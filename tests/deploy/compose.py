@@ -98,11 +98,14 @@ def services(directory: Path) -> Iterator[str]:
         if client:
             test = test.replace("valkey-cli", f"valkey-cli -p {port}")
             wait_until(lambda: succeeds(test, environment("valkey")))
+        nodes = {}
         for name in NODES:
             address = found[name]["networks"]["inside"]["ipv4_address"]
             bind = placed(f"{address}:8080", places)
-            node = start(name, [sys.executable, "-m", "restms_node", "serve"], RESTMS_BIND=bind)
-            until_ready(f"http://{bind}", *node)
+            command = [sys.executable, "-m", "restms_node", *found[name].get("command", ["serve"])]
+            nodes[f"http://{bind}"] = start(name, command, RESTMS_BIND=bind)
+        for node, started in nodes.items():
+            until_ready(node, *started)
         haproxy = find_haproxy() or ""
         (mounted,) = found["haproxy"]["volumes"]
         configuration = placed(mounted.split(":")[1], places)

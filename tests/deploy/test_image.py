@@ -62,7 +62,7 @@ def placed(text: str, root: Path) -> str:
 
 
 def copy(stage: Stage, to: Path) -> None:
-    """Do what COPY does, of what .dockerignore lets through."""
+    """Do what COPY does, of what Dockerfile.dockerignore lets through."""
     for rest in stage.all("COPY"):
         if rest.startswith("--from"):
             continue
@@ -92,7 +92,7 @@ def make_writable(folder: Path) -> None:
 
 
 def test_what_is_copied_is_let_through_and_there() -> None:
-    let_through = (PROJECT / ".dockerignore").read_text().splitlines()
+    let_through = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert let_through[1] == "*"
     for stage in stages(DOCKERFILE):
         for rest in stage.all("COPY"):
