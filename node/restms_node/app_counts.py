@@ -12,7 +12,7 @@ from restms_node import metrics, openapi
 from restms_node.node import Node
 from restms_node.routes import route, takes_in
 from restms_node.traffic import OTHER
-from restms_node.uris import Uris, plain
+from restms_node.uris import Target, Uris, plain
 
 PAGES = {
     "/livez": "health",
@@ -47,26 +47,28 @@ def count_requests(app: QuartTrio, node: Node) -> None:
     @app.after_request
     async def end(response: Response) -> Response:
         seconds = perf_counter() - g.begun
-        noun, waited = _seen(node, request.scope["raw_path"].decode("latin-1"))
+        path, mark = request.scope["raw_path"].decode("latin-1"), g.get("mark")
+        noun, target = _seen(node, path)
+        waited = mark is not None and mark.waited
+        if target is not None and not waited:
+            # A stream of messages waits for its client, as long as that likes.
+            waited = takes_in(request.method, target, request.headers.get("content-type"))
         node.traffic.count(noun, request.method, response.status_code, seconds, waited=waited)
         return response
 
 
 def count_socket(node: Node, path: str, status: int) -> None:
     """Count the answer to who opens a WebSocket: 101, or a refusal."""
-    node.traffic.count(_seen(node, path)[0], "GET", status, None)
+    noun, _ = _seen(node, path)
+    node.traffic.count(noun, "GET", status, None)
 
 
-def _seen(node: Node, path: str) -> tuple[str, bool]:
-    """Return what a request is about, and whether it waited for more than its own body."""
+def _seen(node: Node, path: str) -> tuple[str, Target | None]:
+    """Return what a path is about, and what it names where that is a resource."""
     if path in PAGES:
-        return PAGES[path], False
-    mark: Mark | None = g.get("mark")
+        return PAGES[path], None
     try:
         target = Uris(node.settings.base_url).target(plain(path))
     except NotFoundError:
-        return OTHER, False
-    waited = mark is not None and mark.waited
-    # A stream of messages waits for its client, as long as that likes.
-    taken = takes_in(request.method, target, request.headers.get("content-type"))
-    return route(target), waited or taken
+        return OTHER, None
+    return route(target), target

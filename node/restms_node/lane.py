@@ -55,6 +55,7 @@ class Lane:
         self._heads = Heads(node.settings, node.access.once)
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
+        self._count = node.traffic.count
         # Whether it is asked who makes a request, or how many he makes.
         limiter = node.limiter
         self._asks = not node.access.open or (limiter is not None and limiter.asks)
@@ -126,7 +127,7 @@ class Lane:
                 last = answer.status == 500  # for nobody knows what is broken
             if wire.gone:
                 break
-            self._node.traffic.count(
+            self._count(
                 head.noun, head.method, answer.status, perf_counter() - begun, waited=wire.waited
             )
             last = last or head.close or self._node.waits.draining
@@ -221,7 +222,7 @@ class Lane:
         return answer if self._cors is None else self._cors.allow({}, answer)
 
     async def _refuse(self, wire: Wire, answer: Answer) -> None:
-        self._node.traffic.count(OTHER, OTHER, answer.status, None)
+        self._count(OTHER, OTHER, answer.status, None)
         try:
             await wire.send(written(answer, close=True), self._idle_seconds)
             await wire.part()

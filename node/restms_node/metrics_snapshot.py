@@ -93,11 +93,13 @@ def _of_traffic(node: Node) -> Snapshot:
     traffic = node.traffic
     return {
         "restms_requests_total": {
-            (route, method, str(status)): count
-            for (route, method, status), count in traffic.answered.items()
+            (route, method, str(status)): answers.number
+            for (route, method, status), answers in traffic.answers.items()
         },
         "restms_request_duration_seconds": {
-            labels: _told(durations) for labels, durations in traffic.durations.items()
+            labels: _told(durations)
+            for labels, durations in traffic.durations.items()
+            if any(durations.numbers)
         },
         "restms_wait_duration_seconds": {(): _told(traffic.waits)},
         "restms_refusals_total": {(word,): count for word, count in traffic.refusals.items()},

@@ -46,6 +46,8 @@ class Place:
 
 def outcome_of(error: BaseException) -> str:
     """Return how a wait ends that such an error ends."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     match error:
         case DrainingError():
             return DRAINED
