@@ -21,16 +21,16 @@ PARKED_SECONDS = 1  # until the other request surely waits; if it does not yet, 
 TYPE = "application/restms+json"
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """What went otherwise than it should, in one sentence."""
 
 
-class Refused(urllib.request.HTTPRedirectHandler):
+class NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_):
         return None
 
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), Refused)
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), NoRedirects)
 
 
 def ask(node, method, path, document=None, expected=(200, 201)):
@@ -47,7 +47,7 @@ def ask(node, method, path, document=None, expected=(200, 201)):
         status, found, body = error.code, error.headers, error.read()
     if status not in expected:
         text = body.decode(errors="replace").strip()
-        raise Failed(f"{method} at {node} was answered {status}: {text}")
+        raise FailedError(f"{method} at {node} was answered {status}: {text}")
     is_document = body and found.get("Content-Type", "").startswith(TYPE)
     return found, json.loads(body)["restms"] if is_document else {}
 
@@ -55,7 +55,7 @@ def ask(node, method, path, document=None, expected=(200, 201)):
 def is_ready(node):
     try:
         ask(node, "GET", "/readyz")
-    except (OSError, Failed):
+    except (OSError, FailedError):
         return False
     return True
 
@@ -83,7 +83,7 @@ def two_nodes(addresses):
         if ready:
             return ready[0], ready[-1]
         if time.monotonic() > deadline:
-            raise Failed(f"No node is ready at {' '.join(addresses)}.")
+            raise FailedError(f"No node is ready at {' '.join(addresses)}.")
         time.sleep(1)
 
 
@@ -104,23 +104,23 @@ def send_and_receive(one, other, pipe):
     def wait():
         try:
             came.append(ask(other, "GET", f"{pipe}-1")[1])
-        except (OSError, ValueError, Failed) as error:
+        except (OSError, ValueError, FailedError) as error:
             came.append(error)
 
     waiting = threading.Thread(target=wait, daemon=True)
     waiting.start()
     waiting.join(PARKED_SECONDS)
     if came:
-        raise Failed(f"{other} did not wait, but answered {came[0]}.")
+        raise FailedError(f"{other} did not wait, but answered {came[0]}.")
     text = os.urandom(8).hex()
     message = {"address": pipe.rpartition("/")[2], "content": {"value": text}}
     began = time.monotonic()
     ask(one, "POST", "/restms/feed/default", {"message": message})
     waiting.join(REQUEST_SECONDS)
     if not came:
-        raise Failed(f"{other} did not answer.")
+        raise FailedError(f"{other} did not answer.")
     if isinstance(came[0], Exception) or text not in json.dumps(came[0]):
-        raise Failed(f"The message did not come at {other}: {came[0]}")
+        raise FailedError(f"The message did not come at {other}: {came[0]}")
     print(f"published at {one}, received at {other} after {time.monotonic() - began:.3f} s")
     ask(other, "DELETE", f"{pipe}-1")
     ask(one, "GET", f"{pipe}-1", expected=(404,))
@@ -133,7 +133,7 @@ def main(addresses):
         if one == other:
             print(f"there is one node only, {one}")
         try_it(one, other)
-    except (OSError, ValueError, Failed) as error:
+    except (OSError, ValueError, FailedError) as error:
         print(f"failed: {error}")
         return 1
     return 0
