@@ -160,9 +160,9 @@ def test_valkey_takes_its_configuration(valkey: Valkey) -> None:
 
 def test_valkey_asks_for_the_password_and_does_not_show_it(valkey: Valkey) -> None:
     once = Retry(NoBackoff(), 0)
-    with redis.Redis(port=valkey.port, protocol=2, retry=once) as client:
-        with pytest.raises(redis.AuthenticationError):
-            client.ping()
+    stranger = redis.Redis(port=valkey.port, protocol=2, retry=once)
+    with stranger as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
     arguments = Path(f"/proc/{valkey.process.pid}/cmdline").read_bytes()
     assert valkey.password.encode() not in arguments
 
