@@ -17,6 +17,7 @@ from tests.chart.manifests import NAMESPACE, Manifest
 KINDS = {
     "/api/v1": {
         "configmaps": "ConfigMap",
+        "pods": "Pod",
         "secrets": "Secret",
         "services": "Service",
         "serviceaccounts": "ServiceAccount",

@@ -190,6 +190,38 @@ def test_what_is_said_of_pods_is_in_them(rendered: Rendered) -> None:
     assert manifests.container["image"].startswith("registry.example/restms@sha256:")
 
 
+def test_files_for_tls_to_redis_are_where_the_url_can_name_them(rendered: Rendered) -> None:
+    manifests = rendered(PRODUCTION, {"redis": {"tlsSecret": "our-redis-tls"}})
+    [volume] = [v for v in manifests.node["spec"]["volumes"] if v["name"] == "redis-tls"]
+    assert volume["secret"] == {"secretName": "our-redis-tls", "defaultMode": 0o440}
+    mount = {"name": "redis-tls", "mountPath": "/etc/restms-redis", "readOnly": True}
+    assert mount in manifests.container["volumeMounts"]
+
+
+def test_nodes_listen_where_the_cluster_reaches_them(rendered: Rendered) -> None:
+    container = rendered(TRIAL, {"bindAddress": "[::]"}).container
+    assert {"name": "RESTMS_BIND", "value": "[::]:8080"} in container["env"]
+    assert {"name": "RESTMS_METRICS_BIND", "value": "[::]:9090"} in container["env"]
+    assert container["args"] == ["serve"]
+
+
+@pytest.mark.parametrize(
+    ("config", "policy"),
+    [
+        ({}, "everysec"),
+        ({"durability": "disk"}, "always"),
+        ({"domain": [{"name": "d", "feed": [{"name": "f", "durability": "disk"}]}]}, "always"),
+        ({"domain": [{"name": "d", "feed": [{"name": "f", "durability": "node"}]}]}, "everysec"),
+    ],
+)
+def test_valkey_writes_at_once_what_is_promised_to_be_on_the_disk(
+    rendered: Rendered, config: Manifest, policy: str
+) -> None:
+    manifests = rendered(TRIAL, {"config": config})
+    lines = manifests.one("ConfigMap", "restms-valkey")["data"]["valkey.conf"].splitlines()
+    assert [line for line in lines if line.startswith("appendfsync")] == [f"appendfsync {policy}"]
+
+
 def test_valkey_is_one_server_that_keeps_its_volume(rendered: Rendered) -> None:
     manifests = rendered(TRIAL)
     server = manifests.one("StatefulSet", "restms-valkey")["spec"]

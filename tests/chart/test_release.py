@@ -36,6 +36,13 @@ def upgrade(helm: Config, chart: Chart, *values: Manifest) -> None:
     helm.upgrade(chart, "restms", merged(TRIAL, *values), namespace=NAMESPACE)
 
 
+def test_the_test_is_run_when_it_is_asked_for_and_not_installed(
+    cluster: Kubernetes, helm: Config
+) -> None:
+    assert {manifest["kind"] for manifest in cluster.kept.values()} >= {"Deployment", "Secret"}
+    assert cluster.of_kind("Pod") == {}
+
+
 def test_the_key_that_is_made_is_one_that_nodes_know(cluster: Kubernetes, helm: Config) -> None:
     prefix, secret = keys_file.split(entry(cluster, "restms-key", "key")) or ("", "")
     [(known, key)] = keys_file.read(entry(cluster, "restms-key", "keys").encode()).items()
