@@ -4,6 +4,9 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+
+pytest.importorskip("helm_python", reason="there is no wheel of Helm's library for this platform")
+
 from helm_python.chart import Chart
 
 from tests.chart.manifests import CHART, Manifest, Manifests, merged, render
