@@ -75,6 +75,16 @@ ROUTE = _object(
     ),
 )
 
+RELABELING = _object(
+    "",
+    action=TEXT,
+    regex=TEXT,
+    sourceLabels=_list(TEXT),
+    targetLabel=TEXT,
+    replacement=TEXT,
+    separator=TEXT,
+)
+
 MONITOR = _object(
     "selector namespaceSelector endpoints",
     selector=_object("matchLabels", matchLabels=TEXTS),
@@ -86,17 +96,8 @@ MONITOR = _object(
             path={"const": "/metrics"},
             interval=PROMETHEUS_DURATION,
             scrapeTimeout=PROMETHEUS_DURATION,
-            metricRelabelings=_list(
-                _object(
-                    "",
-                    action=TEXT,
-                    regex=TEXT,
-                    sourceLabels=_list(TEXT),
-                    targetLabel=TEXT,
-                    replacement=TEXT,
-                    separator=TEXT,
-                )
-            ),
+            relabelings=_list(RELABELING),
+            metricRelabelings=_list(RELABELING),
         )
     ),
 )

@@ -66,6 +66,9 @@ def test_prometheus_sees_each_node_also_one_that_drains(rendered: Rendered) -> N
     assert nodes["clusterIP"] == "None"
     assert nodes["publishNotReadyAddresses"] is True
     [endpoint] = manifests.one("ServiceMonitor", "restms")["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [
+        {"action": "replace", "targetLabel": "job", "replacement": "messages/restms"}
+    ]
     with_that_port = [
         manifest["metadata"]["name"]
         for manifest in manifests.all
