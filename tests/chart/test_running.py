@@ -28,6 +28,10 @@ SECONDS = 60
 class PodNode(Node):
     """A node with nothing but the variables of its container."""
 
+    def __init__(self, directory: Path, name: str, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        super().__init__(directory, name, "", env=environment)
+
     def spawn(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -99,22 +103,10 @@ def valkey(manifests: Manifests, root: Path) -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def nodes(manifests: Manifests, valkey: Valkey, root: Path) -> Iterator[list[Node]]:
-    nodes: list[Node] = []
+def nodes(manifests: Manifests, valkey: Valkey, root: Path) -> Iterator[list[PodNode]]:
+    nodes: list[PodNode] = []
     try:
-        for number in (1, 2):
-            container = Container(manifests, manifests.node, root / f"node{number}")
-            environment = {
-                **container.environment,
-                # Instead of addresses of its own, that each pod has in a cluster.
-                "RESTMS_BIND": "127.0.0.1:0",
-                "RESTMS_METRICS_BIND": f"127.0.0.1:{free_port()}",
-                "RESTMS_DRAIN_DELAY_SECONDS": "0",
-            }
-            environment["RESTMS_REDIS"] = environment["RESTMS_REDIS"].replace(
-                "restms-valkey:6379", f"127.0.0.1:{valkey.port}"
-            )
-            nodes.append(PodNode(root, f"node-{number}", "", env=environment))
+        nodes += [pod_node(manifests, valkey, root, name) for name in ("node-1", "node-2")]
         for node in nodes:
             node.await_url()
         yield nodes
@@ -123,7 +115,20 @@ def nodes(manifests: Manifests, valkey: Valkey, root: Path) -> Iterator[list[Nod
             node.close()
 
 
-def addresses(nodes: list[Node]) -> list[str]:
+def pod_node(manifests: Manifests, valkey: Valkey, root: Path, name: str) -> PodNode:
+    """Start a node as its container would, with addresses of this machine."""
+    environment = Container(manifests, manifests.node, root / name).environment
+    there, here = "restms-valkey:6379", f"127.0.0.1:{valkey.port}"
+    environment |= {
+        "RESTMS_BIND": "127.0.0.1:0",
+        "RESTMS_METRICS_BIND": f"127.0.0.1:{free_port()}",
+        "RESTMS_DRAIN_DELAY_SECONDS": "0",
+        "RESTMS_REDIS": environment["RESTMS_REDIS"].replace(there, here),
+    }
+    return PodNode(root, name, environment)
+
+
+def addresses(nodes: list[PodNode]) -> list[str]:
     return [node.url.removeprefix("http://") for node in nodes]
 
 
@@ -185,7 +190,7 @@ def test_valkeys_probes_succeed(valkey: Valkey, manifests: Manifests, root: Path
 
 
 def test_helm_test_publishes_at_one_node_and_waits_at_the_other(
-    manifests: Manifests, nodes: list[Node], root: Path
+    manifests: Manifests, nodes: list[PodNode], root: Path
 ) -> None:
     done = run_test(manifests, root / "tested", addresses(nodes))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -194,14 +199,16 @@ def test_helm_test_publishes_at_one_node_and_waits_at_the_other(
     assert "acknowledged" in done.stdout
 
 
-def test_helm_test_does_with_one_node(manifests: Manifests, nodes: list[Node], root: Path) -> None:
+def test_helm_test_does_with_one_node(
+    manifests: Manifests, nodes: list[PodNode], root: Path
+) -> None:
     done = run_test(manifests, root / "alone", addresses(nodes[:1]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "there is one node only" in done.stdout
 
 
 def test_helm_test_fails_where_it_may_not_come_in(
-    manifests: Manifests, nodes: list[Node], root: Path
+    manifests: Manifests, nodes: list[PodNode], root: Path
 ) -> None:
     wrong = "Bearer rkwrong1." + 43 * "x"
     done = run_test(manifests, root / "refused", addresses(nodes), AUTHORIZATION=wrong)
@@ -217,7 +224,7 @@ def lines_of(notes: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the lines of the notes need curl")
 def test_the_notes_publish_the_first_message(
-    manifests: Manifests, nodes: list[Node], tmp_path: Path
+    manifests: Manifests, nodes: list[PodNode], tmp_path: Path
 ) -> None:
     [secret] = [m for m in manifests.all if m["metadata"]["name"] == "restms-key" and "data" in m]
     command(tmp_path / "kubectl", f"printf %s {secret['data']['key']}")
