@@ -1,8 +1,10 @@
 """What the chart renders is read by the real server: its file, its variables, its secrets."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from restms_cluster.levels import Level
 from restms_cluster.topology import parse_topology
@@ -13,7 +15,7 @@ from restms_node.rules import Verb
 from tests.chart.cases import AUTHENTICATED, CASES, INGRESS, PROXIED, TUNED
 from tests.chart.conftest import Rendered
 from tests.chart.kubelet import Container
-from tests.chart.manifests import PRODUCTION, TRIAL, Manifest, Manifests
+from tests.chart.manifests import CHART, PRODUCTION, TRIAL, Manifest, Manifests
 from tests.chart.secrets_there import SECRETS
 
 
@@ -81,6 +83,15 @@ def test_any_text_may_stand_in_a_title(rendered: Rendered, tmp_path: Path, text:
     titled = {"config": {"domain": [{"name": "d", "title": f"a{text}b"}]}}
     text_of = load({}, container_of(rendered(PRODUCTION, titled), tmp_path).environment)
     assert text_of.domains[-1].title == f"a{text}b"
+
+
+def test_the_values_that_the_readme_shows_are_good(rendered: Rendered, tmp_path: Path) -> None:
+    [shown] = re.findall(r"```yaml\n(.*?)```", (CHART / "README.md").read_text(), re.DOTALL)
+    manifests = rendered(yaml.safe_load(shown))
+    there = {"restms-redis": SECRETS["our-redis"], "restms-auth": SECRETS["our-users"]}
+    settings = load({}, Container(manifests, manifests.node, tmp_path, there).environment)
+    assert settings.redis == SECRETS["our-redis"]["url"]
+    assert [rule.group or rule.principal for rule in settings.rules] == ["staff", "billing"]
 
 
 def test_without_more_there_is_one_key_that_may_do_everything(

@@ -121,7 +121,7 @@ def test_every_map_is_closed_or_free_on_purpose(chart: Chart) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("replicaCount", 0),
+        ("replicaCount", -1),
         ("replicaCount", "two"),
         ("image.digest", "sha256:abc"),
         ("image.pullPolicy", "Sometimes"),
