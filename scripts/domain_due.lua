@@ -34,7 +34,7 @@ if (not driver or driver == node) and redis.call('EXISTS', domain .. ':works') =
       local record = feed_of(work) -- that it goes through, which may be a dead-letter feed
       if work.full > 0 and not (record
         and letter_write(domain, record, work.message, 'overflow', work.full)) then
-        lost(domain, work.full)
+        tell('lost', work.full)
       end
       body_release(domain, work.message.body)
     end
@@ -44,12 +44,15 @@ end
 
 return_continue(domain)
 
+local lateness = {} -- ms, of each delayed message that was fired
+
 -- Delayed messages whose time has come. Those that nobody has room for stay where
 -- they are, before all later ones, and are tried again. Returns how many are gone.
 local function fire(record)
   local key, fired, again = index_key(domain, record.id) .. ':delayed', 0, false
-  local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, LOOKED)
-  for _, body in ipairs(bodies) do
+  local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, LOOKED)
+  for at = 1, #bodies, 2 do
+    local body = bodies[at]
     local message = body_get(domain, body)
     local life = redis.call('HGET', body_key(domain, body), 'l')
     if life then
@@ -64,13 +67,14 @@ local function fire(record)
     if UNROUTABLE[refusal] then
       done = true
       if not letter_write(domain, record, message, 'overflow') then
-        lost(domain, 1)
+        tell('lost', 1)
       end
     end
     if done then
       redis.call('ZREM', key, body)
       body_release(domain, body)
       fired = fired + 1
+      lateness[#lateness + 1] = now_ms - bodies[at + 1]
     end
     again = refusal == 'apart' and fired > 0
     if fired == SOME or (not done and refusal ~= 'full') then
@@ -78,7 +82,7 @@ local function fire(record)
     end
   end
   local next_due = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
-  local all_seen = fired < SOME and #bodies < LOOKED and not again
+  local all_seen = fired < SOME and #bodies < 2 * LOOKED and not again
   if next_due and tonumber(next_due) <= now_ms and (all_seen or fired == 0) then
     next_due = redis.call('ZRANGEBYSCORE', key, '(' .. digits(now_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     next_due = digits(math.min(tonumber(next_due) or math.huge, now_ms + RETRY))
@@ -106,6 +110,7 @@ end
 -- Expired messages leave their pipe, or their queue. One that many pipes hold is
 -- one dead letter, the first time.
 local function expire(record, message)
+  tell('expired', 1)
   if record and redis.call('HSETNX', body_key(domain, message.body), 'x', 1) == 1 then
     letter_write(domain, record, message, 'expired')
   end
@@ -158,4 +163,4 @@ end
 
 more = settle(domain) and not (driver and driver ~= node) or more
 more = more or #late == SOME or redis.call('EXISTS', domain .. ':returning') == 1
-return { more and 'more' or 'ok', fired, soonest(domain .. ':delayed', domain .. ':expiring') }
+return { more and 'more' or 'ok', fired, soonest(domain .. ':delayed', domain .. ':expiring'), lateness }

@@ -1,6 +1,7 @@
 """A real Valkey or Redis for tests, up in milliseconds, to be stopped, killed or frozen at will."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import redis
 
 START_SECONDS = 10.0
+PORTS = range(10_000, 32_000)
 
 
 class Server:
@@ -137,6 +139,16 @@ def find_binary() -> Path:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that nobody listens on now.
+
+    Below those that systems give to whoever asks for any port, the connections of other
+    tests among them: it stays free until the server is there.
+    """
+    while True:
+        # Hypothesis gives `random` the same seed in every process.
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port

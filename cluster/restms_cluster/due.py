@@ -34,6 +34,8 @@ async def do(broker: Broker, domain: str) -> tuple[int, float]:
     while True:
         answer = await broker.run(DomainDue(domain, broker.node, broker.bounds))
         fired += int(answer.values[0])
+        for late in answer.values[2]:
+            broker.counts.messages[domain].lateness.add(late / MILLISECONDS)
         if answer.outcome is not Outcome.MORE:
             rest = int(answer.values[1]) / MILLISECONDS
             return fired, ASK_SECONDS if rest < 0 else min(rest, ASK_SECONDS)

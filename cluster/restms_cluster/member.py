@@ -9,12 +9,13 @@ from functools import partial
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, epochs, measure, sweep
+from restms_cluster import domains, due, epochs, measure, survey, sweep
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import BrokenStateError, RestMSError, StartError
+from restms_cluster.formats import NewerFormatError
 from restms_cluster.keeper import Keeper
 from restms_cluster.levels import Disk, Durability, Level
 from restms_cluster.link import MovingError
@@ -93,6 +94,7 @@ async def run(
         nursery.start_soon(_check, broker)
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
+            nursery.start_soon(survey.run, broker, domain.name, sweep_seconds)
             nursery.start_soon(due.run, broker, domain.name)
             if broker.most_bytes(domain.name):
                 nursery.start_soon(measure.run, broker, domain.name, sweep_seconds)
@@ -183,7 +185,8 @@ async def _reestablish(broker: Broker, shard: Shard) -> None:
     generation = shard.connection.generation
     while True:
         # Of one that came while the last was being established, too.
-        generation = await shard.connection.wait_generation(generation)
+        before, generation = generation, await shard.connection.wait_generation(generation)
+        broker.counts.reconnects[str(shard.address)] += generation - before
         await _try_to_establish(broker, shard)
         # Who read in vain while the link was down reads again.
         shard.notifications.wake_all()
@@ -200,6 +203,10 @@ async def _check(broker: Broker) -> None:
                     shard.notifications.wake_all()
                 await _request_hints(broker, shard)
                 arrived = await shard.notifications.round_trip(shard.connection)
+            except NewerFormatError as error:
+                _log.error("%s", error.text)
+                shard.enter_anew()
+                continue
             except RestMSError as error:
                 _log.warning("hints of %s could not be checked: %s", shard.address, error.text)
                 continue

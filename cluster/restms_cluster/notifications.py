@@ -89,6 +89,11 @@ class Watch:
         """Lose interest."""
         self.topic.subscriber.leave(self.topic)
 
+    @property
+    def source(self) -> str:
+        """Who gave the last hint: Redis, a script that published it, or nobody but this node."""
+        return self.topic.source
+
     async def wakeup(self, seconds: float) -> bool:
         """Wait for a hint that came since entering or the last call; tell whether one did.
 

@@ -6,6 +6,7 @@ configured feeds, so that even a wiped Redis heals by itself.
 """
 
 import logging
+import time
 
 import trio
 
@@ -26,20 +27,45 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
     collected = 0
     lease = int(lease_seconds * MILLISECONDS)
     while True:
+        begun = trio.current_time()
         answer = await broker.run(
             DomainSweep(domain, broker.node, lease, PIPES_A_ROUND, broker.idle, broker.bounds)
         )
         if answer.outcome is Outcome.HELD:
+            broker.counts.sweeps_no_more(domain)
             return collected
-        collected += int(answer.values[0])
-        if int(answer.values[1]):
-            _log.warning(
-                "messages of the domain %s that found no room, in no dead-letter feed either: %d",
-                domain,
-                int(answer.values[1]),
-            )
+        broker.counts.sweeps(domain, time.time(), begun + lease_seconds)
+        idle, *counted = answer.values
+        collected += int(idle)
+        _count(broker, domain, *counted)
         if answer.outcome is not Outcome.MORE:
             return collected
+
+
+def _count(
+    broker: Broker,
+    domain: str,
+    lost: int,
+    unroutable: int,
+    routed: int,
+    redelivered: int,
+    expired: int,
+    dead_lettered: int,
+) -> None:
+    """Take over what the scripts counted since the last sweep, whoever called them."""
+    counts = broker.counts.messages[domain]
+    counts.lost += lost
+    counts.unroutable += unroutable
+    counts.routed += routed
+    counts.redelivered += redelivered
+    counts.expired += expired
+    counts.dead_lettered += dead_lettered
+    if lost:
+        _log.warning(
+            "messages of the domain %s that found no room, in no dead-letter feed either: %d",
+            domain,
+            lost,
+        )
 
 
 async def run(broker: Broker, domain: ConfiguredDomain, seconds: float) -> None:

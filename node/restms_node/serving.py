@@ -20,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
 from restms_cluster.errors import UnavailableError
-from restms_node.connections import Server
+from restms_node.connections import Context, Server
 from restms_node.lane import Lane
 from restms_node.lane_answers import written
 from restms_node.lane_streams import Replayed
@@ -66,7 +66,7 @@ async def serve_connections(
     """Serve until told to end; then take no more, and answer what is under way for a while."""
     state: LifespanState = {}
     lifespan = Lifespan(app, config, state)
-    context = WorkerContext(None)
+    context = Context(node.traffic)
     async with trio.open_nursery() as application:
         await application.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
@@ -83,6 +83,7 @@ async def serve_connections(
                     await accepting.start(_accept, connections.serve, listeners, nursery)
                     await until_told()
                     accepting.cancel_scope.cancel()
+                    _take_the_last(listener, connections.serve, nursery)
             finally:
                 await context.terminated.set()
                 nursery.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
@@ -116,6 +117,8 @@ class Connections:
         with self._places.taken() as place:
             if not place:
                 await _turn_away(stream)
+                if isinstance(self._context, Context):
+                    self._context.traffic.refuse(UnavailableError.word, UnavailableError.status)
                 return
             goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
             if goes_on is not None:
@@ -178,6 +181,25 @@ def _first(errors: BaseException) -> str:
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return f"{type(errors).__name__}: {errors}"[:200]
+
+
+def _take_the_last(
+    listener: socket.socket,
+    serve: Callable[[trio.SocketStream], Awaitable[None]],
+    connections: trio.Nursery,
+) -> None:
+    """Take all connections that have been made, and close the port before there are more.
+
+    Those that were left would be reset, and with them requests that nobody has seen.
+    """
+    while True:
+        try:
+            made, _ = listener.accept()
+        except OSError:  # there are none, or no files for them
+            break
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(made))
+        connections.start_soon(serve, stream)
+    listener.close()
 
 
 async def _accept(
