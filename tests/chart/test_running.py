@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -214,6 +216,37 @@ def test_helm_test_fails_where_it_may_not_come_in(
     done = run_test(manifests, root / "refused", addresses(nodes), AUTHORIZATION=wrong)
     assert done.returncode == 1
     assert re.search(r"^failed: POST at \S+ was answered 401: .+$", done.stdout, re.MULTILINE)
+
+
+def test_metrics_are_told_to_prometheus_without_credentials(nodes: list[PodNode]) -> None:
+    for node in nodes:
+        address = node.environment["RESTMS_METRICS_BIND"]
+        told = httpx.get(f"http://{address}/metrics").text
+        assert re.search(r"^restms_waits ", told, re.MULTILINE)  # by which nodes are scaled
+        assert httpx.get(f"{node.url}/metrics").status_code == 404  # there alone
+
+
+def test_a_node_drains_before_it_ends_and_within_its_grace_period(
+    manifests: Manifests, valkey: Valkey, root: Path
+) -> None:
+    node = pod_node(manifests, valkey, root, "drained")
+    try:
+        node.await_url()
+        hook = manifests.container["lifecycle"]["preStop"]["exec"]["command"]
+        restms, *arguments = hook
+        assert (restms, arguments[:3]) == ("restms", ["drain", "--pid", "1"])
+        arguments[2] = str(node.process.pid)  # which is 1 in its container
+        began = time.monotonic()
+        command = [sys.executable, "-m", "restms_node", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert done.returncode == 0, done.stderr
+        assert httpx.get(f"{node.url}/readyz").status_code == 503
+        assert httpx.get(f"{node.url}/livez").status_code == 200  # or it would be started again
+        node.signal(signal.SIGTERM)
+        assert node.ended() == 0
+        assert time.monotonic() - began < manifests.node["spec"]["terminationGracePeriodSeconds"]
+    finally:
+        node.close()
 
 
 def lines_of(notes: str) -> list[str]:
