@@ -9,7 +9,7 @@ from functools import partial
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, epochs, measure, sweep
+from restms_cluster import domains, due, epochs, measure, sweep, turns
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
@@ -199,6 +199,7 @@ async def _check(broker: Broker) -> None:
                 if await epochs.enter(shard.connection, sorted(shard.domains), broker.library):
                     shard.notifications.wake_all()
                 await _request_hints(broker, shard)
+                shard.nodes = await turns.count(shard)
                 arrived = await shard.notifications.round_trip(shard.connection)
             except RestMSError as error:
                 _log.warning("hints of %s could not be checked: %s", shard.address, error.text)
