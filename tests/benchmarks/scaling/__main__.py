@@ -7,7 +7,7 @@ are of one machine: `--slower 2` is for cores half as fast.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tests.benchmarks.scaling.costs import Costs
@@ -17,7 +17,7 @@ MOST_DOMAINS = 4096
 MUCH = 0.2  # of Redis, for waits in which nothing happens
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.scaling",
         description=__doc__,
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, help="with so many nodes", metavar="N")
     parser.add_argument("--shards", type=int, default=1, help="on so many primaries", metavar="N")
     parser.add_argument("--slower", type=float, default=1.0, help="cores that are so slow")
-    asked = vars(parser.parse_args())
+    asked = vars(parser.parse_args(arguments))
     nodes, shards, slower = asked.pop("nodes"), asked.pop("shards"), asked.pop("slower")
     traffic = Traffic(**asked)
     if min(traffic.size, traffic.batch, traffic.domains, traffic.reread_seconds, slower) <= 0:

@@ -233,7 +233,9 @@ def _groups(
 
     full = served(LONGEST_SECONDS)
     low, high = NETWORK_SECONDS, LONGEST_SECONDS
-    for _ in range(BISECTIONS):  # the longer calls wait, the more travel together: until it is enough
+    for _ in range(
+        BISECTIONS
+    ):  # the longer calls wait, the more travel together: until it is enough
         middle = (low + high) / 2
         if served(middle).wanted > middle:
             low = middle

@@ -261,7 +261,8 @@ def _plot_nodes(axes: Any, costs: Costs) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("messages a second into one domain, one in a request")
     axes.set_ylabel("milliseconds until half are answered")
-    axes.legend(frameon=False)
+    axes.set_ylim(0.5, 1500)
+    axes.legend(frameon=False, loc="upper left")
 
 
 def _plot_waiting(axes: Any, costs: Costs) -> None:
