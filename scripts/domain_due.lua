@@ -5,6 +5,32 @@ local domain = KEYS[1]
 local node = ARGV[1]
 local bounds = ARGV[2]
 
+-- Every node asks of every domain, and nearly always nothing is due: then what takes the time,
+-- the definitions of all that moves messages, is left aside. Returns how long that will be so, in
+-- ms, -1 for as long as nothing new comes; nil where something is due.
+local function nothing_for()
+  if redis.call('EXISTS', domain .. ':works', domain .. ':queued', domain .. ':returning') > 0 then
+    return nil
+  end
+  local clock, least = redis.call('TIME'), -1
+  for _, name in ipairs({ ':delayed', ':expiring' }) do
+    local score = redis.call('ZRANGE', domain .. name, 0, 0, 'WITHSCORES')[2]
+    if score then
+      local left = tonumber(score) - math.floor(clock[1] * 1000 + clock[2] / 1000)
+      if left <= 0 then
+        return nil
+      end
+      least = least < 0 and left or math.min(least, left)
+    end
+  end
+  return least
+end
+
+local rest = nothing_for()
+if rest then
+  return { 'ok', 0, rest }
+end
+
 --@ include profiles lib_messaging lib_removal
 
 local SOME = 200 -- delayed or expired messages, or feeds, in one call
@@ -34,7 +60,7 @@ if (not driver or driver == node) and redis.call('EXISTS', domain .. ':works') =
       local record = feed_of(work) -- that it goes through, which may be a dead-letter feed
       if work.full > 0 and not (record
         and letter_write(domain, record, work.message, 'overflow', work.full)) then
-        lost(domain, work.full)
+        tell('lost', work.full)
       end
       body_release(domain, work.message.body)
     end
@@ -44,12 +70,15 @@ end
 
 return_continue(domain)
 
+local lateness = {} -- ms, of each delayed message that was fired
+
 -- Delayed messages whose time has come. Those that nobody has room for stay where
 -- they are, before all later ones, and are tried again. Returns how many are gone.
 local function fire(record)
   local key, fired, again = index_key(domain, record.id) .. ':delayed', 0, false
-  local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'LIMIT', 0, LOOKED)
-  for _, body in ipairs(bodies) do
+  local bodies = redis.call('ZRANGEBYSCORE', key, '-inf', now_ms, 'WITHSCORES', 'LIMIT', 0, LOOKED)
+  for at = 1, #bodies, 2 do
+    local body = bodies[at]
     local message = body_get(domain, body)
     local life = redis.call('HGET', body_key(domain, body), 'l')
     if life then
@@ -64,13 +93,14 @@ local function fire(record)
     if UNROUTABLE[refusal] then
       done = true
       if not letter_write(domain, record, message, 'overflow') then
-        lost(domain, 1)
+        tell('lost', 1)
       end
     end
     if done then
       redis.call('ZREM', key, body)
       body_release(domain, body)
       fired = fired + 1
+      lateness[#lateness + 1] = now_ms - bodies[at + 1]
     end
     again = refusal == 'apart' and fired > 0
     if fired == SOME or (not done and refusal ~= 'full') then
@@ -78,7 +108,7 @@ local function fire(record)
     end
   end
   local next_due = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
-  local all_seen = fired < SOME and #bodies < LOOKED and not again
+  local all_seen = fired < SOME and #bodies < 2 * LOOKED and not again
   if next_due and tonumber(next_due) <= now_ms and (all_seen or fired == 0) then
     next_due = redis.call('ZRANGEBYSCORE', key, '(' .. digits(now_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     next_due = digits(math.min(tonumber(next_due) or math.huge, now_ms + RETRY))
@@ -106,6 +136,7 @@ end
 -- Expired messages leave their pipe, or their queue. One that many pipes hold is
 -- one dead letter, the first time.
 local function expire(record, message)
+  tell('expired', 1)
   if record and redis.call('HSETNX', body_key(domain, message.body), 'x', 1) == 1 then
     letter_write(domain, record, message, 'expired')
   end
@@ -158,4 +189,4 @@ end
 
 more = settle(domain) and not (driver and driver ~= node) or more
 more = more or #late == SOME or redis.call('EXISTS', domain .. ':returning') == 1
-return { more and 'more' or 'ok', fired, soonest(domain .. ':delayed', domain .. ':expiring') }
+return { more and 'more' or 'ok', fired, soonest(domain .. ':delayed', domain .. ':expiring'), lateness }

@@ -8,12 +8,14 @@ local pipes = ARGV[3]
 local idle = ARGV[4]
 local bounds = ARGV[5]
 
---@ include profiles lib_messaging lib_removal
-
+-- First of all: every node asks, and all but one are done here.
 local holder = redis.call('GET', domain .. ':lease')
 if holder and holder ~= node then
   return { 'held' }
 end
+
+--@ include profiles lib_messaging lib_removal
+
 redis.call('SET', domain .. ':lease', node, 'PX', lease)
 -- While no node swept, no node served: readers could not use their pipes, and
 -- have the whole idle time from now on to come back.
@@ -33,9 +35,11 @@ end
 local more = trash_release(domain) or #unused == tonumber(pipes)
 more = contents_sweep(domain) or more
 settle_and_ring(domain)
--- Messages that nobody had room for, and no dead-letter feed took: to be told of.
-local gone = tonumber(redis.call('HGET', domain, 'lost') or 0)
-if gone > 0 then
-  redis.call('HDEL', domain, 'lost')
+-- What was counted since the last sweep, by whichever node's calls, is told to this one.
+local counted = { 'lost', 'unroutable', 'routed', 'redelivered', 'expired', 'dead_lettered' }
+local told = redis.call('HMGET', domain, unpack(counted))
+for i = 1, #counted do
+  told[i] = tonumber(told[i] or 0)
 end
-return { more and 'more' or 'ok', #unused, gone }
+redis.call('HDEL', domain, unpack(counted))
+return { more and 'more' or 'ok', #unused, unpack(told) }

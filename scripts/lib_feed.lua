@@ -52,6 +52,8 @@ local function feed_add(domain, record)
   if feed_is_public(feed) then
     redis.call('ZADD', domain .. ':feeds', serial, feed)
     domain_changed(domain)
+  else
+    redis.call('SADD', domain .. ':private', feed)
   end
   return record
 end

@@ -17,7 +17,3 @@ local function letter_write(domain, record, message, reason, times)
   }
   return true
 end
-
-local function lost(domain, count)
-  redis.call('HINCRBY', domain, 'lost', count)
-end

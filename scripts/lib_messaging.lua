@@ -1,2 +1,2 @@
 -- All that moving messages takes.
---@ include lib_state lib_body lib_pipe lib_join lib_feed lib_delivery lib_work lib_letter lib_queue lib_route lib_settle
+--@ include lib_state lib_body lib_pipe lib_join lib_feed lib_delivery lib_work lib_tally lib_letter lib_queue lib_route lib_settle

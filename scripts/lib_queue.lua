@@ -71,6 +71,11 @@ local queue = module(function(queue)
     return digits((9 - priority) * CALM + redis.call('HINCRBY', domain, 'serial', 1))
   end
 
+  -- Since when (microseconds) a message waits, for whoever asks how old the oldest is.
+  function queue.since(domain, message, time)
+    redis.call('HSET', body_key(domain, message.body), 't', time)
+  end
+
   function queue.origin(score, record)
     return score .. ' ' .. record.id .. ' ' .. record.key
   end
@@ -121,6 +126,7 @@ local queue = module(function(queue)
     if message.expires == 0 or message.expires > now_ms then
       return false
     end
+    tell('expired', 1)
     letter_write(domain, record, message, 'expired')
     return true
   end
@@ -243,6 +249,7 @@ local queue = module(function(queue)
         feed = id .. ' ' .. key, priority = 9 - math.floor(tonumber(score) / CALM),
       })
       body_store(domain, 'r' .. redis.call('HINCRBY', domain, 'serial', 1), message, 1)
+      queue.since(domain, message, string.match(entry[1], '%d+$'))
     end
     queue.marked(message, (fields['r'] or 0) + 1, fields['d'] or '')
     local dead = expired(domain, record, message)
@@ -251,6 +258,7 @@ local queue = module(function(queue)
     if dead then
       body_release(domain, message.body)
     else
+      tell('redelivered', 1)
       queue.put(domain, record, message, score)
     end
   end
@@ -278,6 +286,7 @@ local queue = module(function(queue)
       end
     end
     message_store(domain, message, name, 1)
+    queue.since(domain, message, digits(now))
     queue.put(domain, record, message, score)
     record.waiting = record.waiting + 1
   end

@@ -67,6 +67,7 @@ local function feed_remove(domain, record)
   redis.call('HINCRBY', domain, 'feeds', -1)
   redis.call('DEL', domain .. ':feed:' .. feed)
   redis.call('ZREM', domain .. ':feeds', feed)
+  redis.call('SREM', domain .. ':private', feed)
   redis.call('ZREM', domain .. ':delayed', feed)
   redis.call('SREM', domain .. ':queued', feed)
   stirred[feed] = nil

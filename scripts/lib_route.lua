@@ -167,8 +167,11 @@ local function route_commit(domain, record, plan, name)
   end
   if plan.letter then
     letter_write(domain, record, message, 'overflow', plan.full)
-  elseif plan.count == 0 and not message.body then
-    contents_free(domain, message.contents)
+  elseif plan.count == 0 then
+    tell('unroutable', 1)
+    if not message.body then
+      contents_free(domain, message.contents)
+    end
   end
 end
 
@@ -179,5 +182,8 @@ local function route_stored(domain, record, message)
     return false, refusal
   end
   route_commit(domain, record, plan)
+  if plan.count > 0 then
+    tell('routed', plan.count) -- which no publisher is told of
+  end
   return true
 end

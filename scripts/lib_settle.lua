@@ -29,9 +29,8 @@ local function letter_post(domain, letter)
   end
   table.sort(headers)
   dead.headers = table.concat(headers, ' ')
-  if not record or dead.hops > HOPS or not route_stored(domain, record, dead) then
-    lost(domain, 1)
-  end
+  local taken = record and dead.hops <= HOPS and route_stored(domain, record, dead)
+  tell(taken and 'dead_lettered' or 'lost', 1)
   body_release(domain, message.body)
 end
 
@@ -50,6 +49,7 @@ local function settle(domain)
     end
   end
   pipes_flush(domain)
+  tally_write(domain)
   return more or works_count(domain) > 0
 end
 

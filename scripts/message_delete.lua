@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Acknowledge: messages, each with all older ones, leave their pipes. What has not
--- come yet is left to come.
+-- come yet is left to come. It is told how many left.
 local domain = KEYS[1]
 local idle = ARGV[1]
 local calls = 2 -- ARGV from here on, of each call: pipe, number, versions, unmodified
@@ -30,11 +30,11 @@ local function delete(pipe, number, versions, unmodified)
   local stream = key .. ':messages'
   local state = redis.call('HMGET', key, 'last', 'shared', 'version', 'dropped', 'queues', 'since')
   if not state[1] then
-    return { 'ok' }
+    return { 'ok', 0 }
   end
   pipe_touch(domain, pipe, tonumber(idle))
   if tonumber(number) > tonumber(state[1]) and tonumber(number) >= number_after(domain, state[1], state[6]) then
-    return { 'ok' }
+    return { 'ok', 0 }
   end
   if versions ~= '' or unmodified ~= '' then
     local message = message_get(domain, pipe, number)
@@ -52,14 +52,14 @@ local function delete(pipe, number, versions, unmodified)
   local shared, more = tonumber(state[2]), false
   if shared > 0 then
     if left <= 0 then
-      return { 'more' }
+      return { 'more', 0 }
     end
     local released, looked
     released, more, looked = messages_release(domain, pipe, number)
     shared, left = shared - released, left - looked
   else
     if trims <= 0 then
-      return { 'more' }
+      return { 'more', 0 }
     end
     more = trim(stream, number, before)
   end
@@ -77,7 +77,7 @@ local function delete(pipe, number, versions, unmodified)
       due_ring(domain) -- messages may wait in a feed for room in this pipe
     end
   end
-  return { more and 'more' or 'ok' }
+  return { more and 'more' or 'ok', before - after }
 end
 
 local replies = {}

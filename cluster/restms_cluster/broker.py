@@ -5,11 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from restms_cluster.errors import BrokenStateError, FullError, StateUnavailableError
+from restms_cluster.counts import Counts
+from restms_cluster.errors import (
+    BrokenStateError,
+    FullError,
+    RestMSError,
+    StateUnavailableError,
+    TooLargeError,
+)
 from restms_cluster.keeper import Kept
 from restms_cluster.levels import Durability, TooFewReplicasError
 from restms_cluster.link import UndoneError
@@ -49,6 +57,7 @@ class Broker:
     node: str
     durability: Durability = field(default_factory=Durability)
     shortages: Shortages = field(default_factory=Shortages)
+    counts: Counts = field(default_factory=Counts)
     _count: Iterator[int] = field(default_factory=count, repr=False)
 
     async def run(self, transition: Transition) -> Answer:
@@ -59,6 +68,7 @@ class Broker:
         """
         if not isinstance(transition, Grouped):
             return (await self.run_all(transition))[0]
+        begun = perf_counter()
         shard = self.shards.home(transition.domain)
         loads = shard.loads.count
         try:
@@ -74,6 +84,7 @@ class Broker:
         if answer.outcome is Outcome.APART:
             # Those before it made the call long enough: it is to be made alone.
             return (await self.run_all(transition))[0]
+        self.counts.scripts[type(transition)].add(perf_counter() - begun)
         return answer
 
     async def run_kept(self, transition: Grouped) -> Answer:
@@ -81,6 +92,7 @@ class Broker:
 
         Raises TooFewReplicasError where they are too few in time: the script has run then.
         """
+        begun = perf_counter()
         shard = self.shards.home(transition.domain)
         loads = shard.loads.count
         try:
@@ -96,12 +108,14 @@ class Broker:
         if answer.outcome is Outcome.APART:
             kept = await self._keep(shard, transition, HEAVIEST)
             answer = _answer(kept.reply)
+        self.counts.scripts[type(transition)].add(perf_counter() - begun)
         if answer.outcome is Outcome.OK and not kept.enough:
             raise TooFewReplicasError
         return answer
 
     async def run_all(self, *transitions: Transition) -> list[Answer]:
         """Run several scripts of one domain, in order, in one round trip."""
+        begun = perf_counter()
         domain = transitions[0].domain
         shard = self.shards.home(domain)
         try:
@@ -109,6 +123,8 @@ class Broker:
         except UndoneError as error:
             shard = await self._follow(domain, shard, error)
             replies = await self._call_all(shard, transitions)
+        for one in transitions:
+            self.counts.scripts[type(one)].add(perf_counter() - begun)
         return [
             _answer(reply[0] if isinstance(reply, list) and isinstance(one, Grouped) else reply)
             for one, reply in zip(transitions, replies, strict=True)
@@ -182,11 +198,19 @@ class Broker:
         own = configured.bytes_per_domain if configured else None
         return self.limits.bytes_per_domain if own is None else own
 
-    def no_room(self, domain: str, outcome: str) -> FullError:
-        """Return what to tell who found no room in a domain, and have it measured soon."""
+    def no_room(self, domain: str, size: int, outcome: str) -> RestMSError:
+        """Return what to tell who found no room in a domain for so many bytes.
+
+        It is measured soon, unless they would not fit in it were it empty.
+        """
+        most = self.most_bytes(domain)
+        if size > most:
+            return TooLargeError(
+                f"The request has {size} bytes, and the domain may hold {most}; {outcome}."
+            )
         self.shortages.tell(domain)
         return FullError(
-            f"The domain holds the {self.most_bytes(domain)} bytes that it may; {outcome}.",
+            f"The domain holds the {most} bytes that it may; {outcome}.",
             retry_after=2,
         )
 

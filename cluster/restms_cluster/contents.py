@@ -8,12 +8,12 @@ from restms_cluster.errors import NotFoundError, PreconditionFailedError, StateU
 from restms_cluster.model import ALWAYS, Condition, Content
 from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.scripts import Outcome
-from restms_cluster.transitions import (
+from restms_cluster.transitions import MessageRead
+from restms_cluster.transitions_content import (
     ChunkRead,
     ContentDelete,
     ContentRead,
     ContentStage,
-    MessageRead,
     PartDelete,
     PartRead,
 )

@@ -34,6 +34,7 @@ class Key:
 KEYS = (
     Key("", "hash", "the domain's"),
     Key(":feeds", "zset", "the domain's"),
+    Key(":private", "set", "while there are private feeds"),
     Key(":feed:<name>", "hash", "the feed's"),
     Key(":index:<id>:joins", "set", "the feed's, or until the sweep after its deletion"),
     Key(":index:<id>:at:<place>", "zset", "while a join stands there"),

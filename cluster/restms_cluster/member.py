@@ -9,7 +9,7 @@ from functools import partial
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, epochs, measure, sweep
+from restms_cluster import domains, due, epochs, measure, survey, sweep, turns
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
@@ -94,6 +94,7 @@ async def run(
         nursery.start_soon(_check, broker)
         for domain in configured:
             nursery.start_soon(sweep.run, broker, domain, sweep_seconds)
+            nursery.start_soon(survey.run, broker, domain.name, sweep_seconds)
             nursery.start_soon(due.run, broker, domain.name)
             if broker.most_bytes(domain.name):
                 nursery.start_soon(measure.run, broker, domain.name, sweep_seconds)
@@ -184,7 +185,8 @@ async def _reestablish(broker: Broker, shard: Shard) -> None:
     generation = shard.connection.generation
     while True:
         # Of one that came while the last was being established, too.
-        generation = await shard.connection.wait_generation(generation)
+        before, generation = generation, await shard.connection.wait_generation(generation)
+        broker.counts.reconnects[str(shard.address)] += generation - before
         await _try_to_establish(broker, shard)
         # Who read in vain while the link was down reads again.
         shard.notifications.wake_all()
@@ -200,6 +202,7 @@ async def _check(broker: Broker) -> None:
                 if await epochs.enter(shard.connection, sorted(shard.domains), broker.library):
                     shard.notifications.wake_all()
                 await _request_hints(broker, shard)
+                shard.nodes = await turns.count(shard)
                 arrived = await shard.notifications.round_trip(shard.connection)
             except NewerFormatError as error:
                 _log.error("%s", error.text)

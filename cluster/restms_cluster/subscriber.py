@@ -21,6 +21,10 @@ PING_SECONDS = 5.0
 MOST_IDLE = 10_000
 MOST_UNWANTED = 100  # hints of a channel that nobody watches, until it is given up
 _SHORTEST_SWEEP = 0.1
+_KEYSPACE = b"__keyspace@"
+
+NOTIFICATION, PUBLISH, SWEEP = "notification", "publish", "sweep"
+"""Where a hint comes from: Redis's own events, what a script published, or this node itself."""
 
 _logger = logging.getLogger("restms.notifications")
 
@@ -42,7 +46,7 @@ class Topic:
 
     `hints` counts all reasons to read again, `added` those among them that
     were the message "xadd". `key` is None for a channel that stays what and
-    where it is. `subscriber` is who listens to it now.
+    where it is. `source` is where the last hint came from. `subscriber` is who listens to it now.
     """
 
     __slots__ = (
@@ -51,6 +55,7 @@ class Topic:
         "channel",
         "hints",
         "key",
+        "source",
         "subscriber",
         "subscription",
         "unwanted",
@@ -65,11 +70,13 @@ class Topic:
         self.unwanted = 0
         self.hints = 0
         self.added = 0
+        self.source = SWEEP
         self.changed = trio.Event()
         self.subscription = _Subscription(wakes=False)
 
-    def hint(self) -> None:
+    def hint(self, source: str) -> None:
         """Wake all who wait for a change."""
+        self.source = source
         self.hints += 1
         changed, self.changed = self.changed, trio.Event()
         changed.set()
@@ -153,7 +160,7 @@ class Subscriber:
     def wake_all(self) -> None:
         """Give a hint to every watcher."""
         for topic in self._topics.values():
-            topic.hint()
+            topic.hint(SWEEP)
 
     def move_all(self, channel_of: Callable[[str], bytes]) -> None:
         """Subscribe to what is now the channel of each key, in place of what was."""
@@ -249,7 +256,7 @@ class Subscriber:
             else:
                 raise LostError("Redis sent an answer that nobody had asked for.")
         for topic in hinted:  # once, however many came together
-            topic.hint()
+            topic.hint(NOTIFICATION if topic.channel.startswith(_KEYSPACE) else PUBLISH)
 
     def _message(self, channel: Answer, payload: Answer) -> Topic | None:
         """Take a message; return its topic where somebody is to be woken."""
@@ -276,7 +283,7 @@ class Subscriber:
         subscription.confirmed = not refused
         subscription.settled.set()
         if subscription.wakes and topic.subscription is subscription:
-            topic.hint()
+            topic.hint(SWEEP)
 
     async def _ping(self) -> None:
         """Raise when the link is silent though it was asked: it may be dead without a sign."""

@@ -2,12 +2,15 @@
 
 A Grouped one is one of the calls that the script takes at a time. Empty `versions` and
 `unmodified` ask for nothing; `idle` and `keep` are in milliseconds; `bounds` are most messages
-of a pipe, most of a feed's queue, and most redeliveries; `quota` is the domain's, or 0.
+of a pipe, most of a feed's queue, and most redeliveries; `quota` is the most bytes of the
+domain, or 0. What a script does stands at its head, in `scripts/`. The stubs of those about
+contents are in `transitions_content.py`.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from restms_cluster import transitions_content
 from restms_cluster.scripts import Argument, Grouped, Transition, check
 
 
@@ -44,6 +47,14 @@ class DomainMeasure(Transition):
     lease: int
     state: str | bytes = ""
     names: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSurvey(Transition):
+    reads: ClassVar[bool] = True
+
+    node: str
+    state: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,74 +183,6 @@ class JoinDelete(Transition):
 
 
 @dataclass(frozen=True, slots=True)
-class ContentStage(Transition):
-    feed: str
-    content: str
-    type: str
-    size: int
-    keep: int
-    once: str
-    once_milliseconds: int
-    quota: int
-    chunks: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ContentUpload(Transition):
-    feed: str
-    content: str
-    place: int
-    keep: int
-    chunk: bytes
-    quota: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ContentFinish(Transition):
-    feed: str
-    content: str
-    type: str
-    size: int
-    place: int
-    keep: int
-    once: str
-    once_milliseconds: int
-    chunk: bytes
-    quota: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ContentAbandon(Transition):
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContentRead(Transition):
-    reads: ClassVar[bool] = True
-
-    content: str
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRead(Transition):
-    reads: ClassVar[bool] = True
-
-    content: str
-    first: int
-    last: int
-    pipe: str
-    idle: int
-
-
-@dataclass(frozen=True, slots=True)
-class ContentDelete(Transition):
-    content: str
-    versions: str
-    unmodified: str
-
-
-@dataclass(frozen=True, slots=True)
 class MessagePublish(Grouped):
     shared: ClassVar[tuple[str, ...]] = ("bounds", "deliveries", "quota")
 
@@ -304,27 +247,6 @@ class MessageDelete(Grouped):
 
 
 @dataclass(frozen=True, slots=True)
-class PartRead(Transition):
-    reads: ClassVar[bool] = True
-
-    pipe: str
-    number: int
-    part: int
-    most: int
-    idle: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartDelete(Transition):
-    pipe: str
-    number: int
-    part: int
-    versions: str
-    unmodified: str
-    idle: int
-
-
-@dataclass(frozen=True, slots=True)
 class RateTake(Grouped):
     shared: ClassVar[tuple[str, ...]] = ("time",)
 
@@ -342,7 +264,7 @@ class RateTake(Grouped):
 
 TRANSITIONS: tuple[type[Transition], ...] = tuple(
     stub
-    for stub in globals().values()
+    for stub in (*globals().values(), *vars(transitions_content).values())
     if isinstance(stub, type) and issubclass(stub, Transition) and stub not in (Transition, Grouped)
 )
 

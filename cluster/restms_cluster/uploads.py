@@ -18,7 +18,7 @@ from restms_cluster.errors import BadRequestError, NotFoundError, RestMSError
 from restms_cluster.names import FeedName, Kind, Token
 from restms_cluster.once import key_reused, once
 from restms_cluster.scripts import Outcome
-from restms_cluster.transitions import ContentAbandon, ContentFinish, ContentUpload
+from restms_cluster.transitions_content import ContentAbandon, ContentFinish, ContentUpload
 
 CLEAR_SECONDS = 5.0  # for what a broken upload left; then the sweep sees to it
 KEEPS = 3  # times the longest pause between pieces of a body that is borne
@@ -154,7 +154,9 @@ class _Upload:
             case Outcome.ONCE_DIFFERS:
                 raise key_reused()
             case Outcome.NO_ROOM:
-                raise self._broker.no_room(self._feed.domain, "the content was not taken")
+                raise self._broker.no_room(
+                    self._feed.domain, self._size, "the content was not taken"
+                )
             case Outcome.GONE:
                 raise BadRequestError("The body took too long to come.")
             case _:

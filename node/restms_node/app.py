@@ -5,9 +5,8 @@ It knows nothing of the protocol but where its errors go.
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from types import TracebackType
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -16,37 +15,36 @@ from h11 import LocalProtocolError
 from quart import Request as QuartRequest
 from quart import Response, g, has_request_context, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
-from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import codings, openapi, sockets
+from restms_node import codings, metrics, openapi, request_names, sockets
 from restms_node.access import more_than_once
 from restms_node.admission import admitted, counted, known
+from restms_node.app_counts import Mark, count_requests, count_socket
+from restms_node.app_pages import METHODS, SAFE, add_pages
 from restms_node.cors import Cors
-from restms_node.exchange import Answer, Request, Stream
-from restms_node.front import ALWAYS, NO_BODY, base_uri, shortened
+from restms_node.exchange import Answer, Request
+from restms_node.front import base_uri, shortened
 from restms_node.guard import PACE, Pace
 from restms_node.health import Health
 from restms_node.hosts import Hosts
+from restms_node.metrics_snapshot import alone
 from restms_node.node import Node
-from restms_node.problems import problem, sentence
-from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.problems import sentence
+from restms_node.refusals import REQUEST_ID, any_name, refused, request_id
+from restms_node.responses import respond, said
 from restms_node.routes import body_limit, dispatch, streamed, takes_in
 from restms_node.uris import Uris, plain
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-SAFE = ("GET", "HEAD", "OPTIONS")
-ALLOW_READING = ("Allow", ", ".join(SAFE))
 LEAST_RATE = 1024  # bytes a second of a content that comes
 
 _log = logging.getLogger("restms.app")
 
 
 class App(QuartTrio):
-    """A Quart application that keeps private URIs out of its log, and names requests there."""
+    """A Quart application that keeps private URIs out of its log."""
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
@@ -56,18 +54,18 @@ class App(QuartTrio):
             return
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
-        named = g.get("request_id", "")
-        _log.error("unexpected error on %s (request %s)", where, named, exc_info=exception_info)
+        _log.error("unexpected error on %s", where, exc_info=exception_info)
 
 
-def make_app(node: Node) -> App:
-    """Make the application that serves a node."""
+def make_app(node: Node, page: metrics.Page | None = None) -> App:
+    """Make the application that serves a node; the page is that of its metrics."""
     app = App("restms_node", static_folder=None)
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = None  # each kind of body has its limit, see below
     app.config["BODY_TIMEOUT"] = None  # bounded below, with a sentence
     app.config["RESPONSE_TIMEOUT"] = None  # waits have their own bounds
     cors, hosts = Cors(node.settings.cors_origins), Hosts(node.settings)
+    count_requests(app, node)
 
     @app.route("/", defaults={"path": ""}, methods=METHODS)
     @app.route("/<path:path>", methods=METHODS)
@@ -77,6 +75,7 @@ def make_app(node: Node) -> App:
             asked = _request(node, request)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
@@ -95,34 +94,40 @@ def make_app(node: Node) -> App:
     async def failed(error: HTTPException) -> Response:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
             return await any_resource("")  # who asks for that is asked who he is as well
-        named = (REQUEST_ID, g.get("request_id", ""))
-        return respond(sentence(error.code or 500, _sentence(error)).having(named))
+        named = (REQUEST_ID, any_name())
+        node.traffic.refusals[RestMSError.word if error.code == 500 else TooLargeError.word] += 1
+        return respond(sentence(error.code or 500, said(error)).having(named))
 
-    _serve_pages(app, node)
+    _serve_pages(app, node, hosts, page or metrics.Page(partial(alone, node)))
     _serve_sockets(app, node, cors, hosts)
     return app
 
 
-def _serve_pages(app: App, node: Node) -> None:
-    """Serve what is no resource of the protocol: health, and the description of it all."""
+def _serve_pages(app: App, node: Node, hosts: Hosts, scraped: metrics.Page) -> None:
+    """Serve what is no resource of the protocol: health, the description of it all, metrics."""
     health = Health(node)
     description = openapi.Page(node.settings)
 
     async def described() -> Answer:
         return description.answer(request.headers.get("If-None-Match"))
 
+    async def measured() -> Answer:
+        asked = None
+        try:
+            asked = _request(node, request)
+            hosts.check(asked.header("host"))
+            asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
+            if node.gate is not None:
+                node.gate.require_everywhere(asked.principal)
+            return await scraped.answer(asked.header("accept"))
+        except RestMSError as error:
+            return refused(node, asked, error)
+
     pages = {"/livez": health.live, "/readyz": health.ready, openapi.PATH: described}
-
-    async def page() -> Response:
-        if request.method == "OPTIONS":
-            return respond(Answer(200, (ALLOW_READING,)))
-        if request.method not in SAFE:
-            refusal = ForbiddenError(f"{request.method} is not allowed on this resource.")
-            return respond(problem(refusal).having(ALLOW_READING))
-        return respond(await pages[request.path]())
-
-    for path in pages:
-        app.add_url_rule(path, view_func=page, methods=METHODS, provide_automatic_options=False)
+    if not node.settings.metrics_bind:
+        pages[metrics.PATH] = measured
+    add_pages(app, pages, partial(refused, node, None))
 
 
 def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
@@ -136,6 +141,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
             asked = _request(node, websocket)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
@@ -143,7 +149,9 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
                 raise ForbiddenError("Pages of that origin may not open a WebSocket here.")
             session = await sockets.opened(node, asked, websocket.requested_subprotocols)
         except RestMSError as error:
+            count_socket(node, _path(websocket.scope), error.status)
             return respond(refused(node, asked, error))
+        count_socket(node, _path(websocket.scope), 101)
         await websocket.accept(subprotocol=session.subprotocol.name)
         await session.run(websocket)
         return None
@@ -161,9 +169,11 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     query = raw.query_string.decode("latin-1")
     client = raw.scope.get("client")
     peer = client[0] if client else None
-    asked = Request(raw.method, _path(raw.scope), headers, uris, query=query, peer=peer)
-    g.request_id = request_id(asked)
-    return asked.having(id=g.request_id)
+    g.mark = Mark()
+    asked = Request(
+        raw.method, _path(raw.scope), headers, uris, query=query, peer=peer, watched=g.mark
+    )
+    return asked.having(id=request_id(asked))
 
 
 def _path(scope: Mapping[str, Any]) -> str:
@@ -263,46 +273,3 @@ class Paced:
         if self._pace is not None:
             self._pace.more()
         return await anext(self._pieces)
-
-
-class StreamedBody(ResponseBody):
-    """A response's body that is sent as it comes."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._open: AbstractAsyncContextManager[AsyncIterator[bytes]] | None = None
-
-    async def __aenter__(self) -> AsyncIterator[bytes]:
-        """Open the stream."""
-        self._open = self._stream()
-        return await self._open.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        if self._open is not None:
-            await self._open.__aexit__(kind, error, at)
-
-
-def respond(answer: Answer, method: str = "GET") -> Response:
-    """Make a response of exactly these headers, and a length where it is known."""
-    response = Response(answer.body, status=answer.status)
-    response.headers = Headers([*answer.headers, *ALWAYS])
-    if answer.stream is not None:
-        if method != "HEAD":
-            response.response = StreamedBody(answer.stream)
-        if answer.length is not None:
-            response.headers["Content-Length"] = str(answer.length)
-    elif answer.status not in NO_BODY:
-        response.headers["Content-Length"] = str(len(answer.body))
-    return response
-
-
-def _sentence(error: HTTPException) -> str:
-    if error.code == 413:
-        return "The body is over its limit."
-    return "The server met an unexpected error." if error.code == 500 else f"{error.name}."

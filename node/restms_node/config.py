@@ -68,6 +68,12 @@ class Settings:
     cors_origins: tuple[str, ...] = _option(
         values.ORIGINS, (), "origins whose web pages may use this server (CORS); * for all"
     )
+    metrics_bind: str = _option(
+        values.BIND_OR_OFF,
+        "",
+        "where /metrics is served, to whoever can reach it; without that, on the main address, to "
+        "those whom a rule lets inspect all domains; off for nowhere",
+    )
     wait_seconds: float = _option(
         values.seconds(1), 55.0, "how long a request may wait for a message"
     )
@@ -151,6 +157,23 @@ class Settings:
     )
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
+    )
+    log_format: str = _option(
+        values.choice("auto", "json", "human"),
+        "auto",
+        "how the log is written: json, a line of JSON for each event, or human; auto is human on "
+        "a terminal, else json",
+    )
+    access_log: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether every request is logged, in one line each",
+    )
+    tracing: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether publishing, delivering and acknowledging are traced (OpenTelemetry); where the "
+        "traces go, say the variables OTEL_…",
     )
     audit_log: Path | None = field(
         default=None,

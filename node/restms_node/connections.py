@@ -17,6 +17,7 @@ from hypercorn.protocol.events import Request as StreamRequest
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -24,11 +25,20 @@ from restms_node.frames import Frames
 from restms_node.guard import PROCEED
 from restms_node.heads import Connection
 from restms_node.lane_wire import least_seconds
-from restms_node.problems import refusal
+from restms_node.problems import REFUSALS, refusal
+from restms_node.traffic import Traffic
 
 PARTING_SECONDS = 5.0  # for a client that still sends to see its last answer
 PARTING_PAUSE = 1.0  # who sends nothing for so long has had the time to read
 PARTING_BYTES = 64 * 1024 * 1024
+
+
+class Context(WorkerContext):
+    """What all connections share: whether the server ends, and where refusals are counted."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__(None)
+        self.traffic = traffic
 
 
 class Protocol(H11Protocol):
@@ -71,6 +81,8 @@ class Protocol(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         status, headers, body = refusal(status_code)
+        if isinstance(self.context, Context):
+            self.context.traffic.refuse(REFUSALS[status][0], status)
         headers.append((b"connection", b"close"))
         await self._send_h11_event(h11.Response(status_code=status, headers=headers))
         await self._send_h11_event(h11.Data(data=body))

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from restms_cluster.errors import ForbiddenError, UnauthorizedError
 from restms_cluster.names import FeedName, Kind, owner_tag
+from restms_node.patterns import ANY
 from restms_node.principals import Principal
 from restms_node.rules import LONGEST, PRIVATE, Rules, Verb, called
 from restms_node.uris import DomainName, ProfileName, Target, Uris
@@ -81,6 +82,11 @@ class Gate:
         need = (verb, feed.domain, called(feed))
         if not self.rules.allows(principal, *need):
             raise self._refusal(principal, need)
+
+    def require_everywhere(self, principal: Principal) -> None:
+        """Raise as `require` where somebody may not inspect every feed of all domains."""
+        if not self.rules.allow_everything(principal):
+            raise self._refusal(principal, (Verb.INSPECT, ANY, None))
 
     def may(self, principal: Principal, verb: Verb, feed: FeedName) -> bool:
         """Tell whether somebody may do that with a feed."""

@@ -21,13 +21,14 @@ from restms_cluster.errors import (
     TooLargeError,
 )
 from restms_cluster.levels import Level
-from restms_cluster.model import Draft, Sealed
+from restms_cluster.model import Draft, Header, Sealed
 from restms_cluster.names import FeedName
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.node import Node
 from restms_node.refusals import refused
 from restms_node.sequences import Messages
 from restms_node.trees import Element
+from restms_node.waiting import outcome_of
 
 Drafting: TypeAlias = Callable[[Element, bytes], Draft | Sealed]
 
@@ -67,12 +68,15 @@ class Intake:
         Raises UnavailableError, DrainingError where this node takes no stream now.
         """
         who = self._node.who(self._request)
-        with self._node.waits.place(who, self._feed.domain):  # it lasts as long as the client likes
+        # It lasts as long as the client likes.
+        with self._node.waits.place(who, self._feed.domain) as place:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_when_draining)
                 nursery.start_soon(self._receive, pieces)
                 await self._route_all()
                 nursery.cancel_scope.cancel()
+            if self._failure is not None:
+                place.outcome = outcome_of(self._failure)
         routed = ("RestMS-Routed", str(self._routed))
         full = (("RestMS-Full", str(self._full)),) if self._full else ()
         if self._failure is None:
@@ -115,7 +119,7 @@ class Intake:
             self._taken.set()
             try:
                 await self._until_allowed(len(batch))
-                await self._route(batch)
+                await self._route_traced(batch)
             except RestMSError as error:
                 self._failure = error
                 return
@@ -125,16 +129,23 @@ class Intake:
         if limiter is not None and limiter.on:
             await limiter.wait_for_messages(self._request, self._feed, count, self._node.waits)
 
-    async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
+    async def _route_traced(self, batch: Sequence[Draft | Sealed]) -> None:
+        if self._node.tracing is None:
+            await self._route(batch)
+            return
+        with self._node.tracing.publishing(self._request, self._feed) as traced:
+            await self._route(batch, traced.carried(batch))
+
+    async def _route(self, batch: Sequence[Draft | Sealed], carried: Sequence[Header] = ()) -> None:
         """Route a batch, or of one that is refused as much as comes before what is at fault."""
         try:
-            receipt = await messages.publish(self._node.broker, self._feed, batch)
+            receipt = await messages.publish(self._node.broker, self._feed, batch, carried=carried)
         except DIVISIBLE:
             if len(batch) == 1:
                 raise
             half = len(batch) // 2
-            await self._route(batch[:half])
-            await self._route(batch[half:])
+            await self._route(batch[:half], carried)
+            await self._route(batch[half:], carried)
         else:
             self._routed += len(batch)
             self._full += sum(message.full for message in receipt.routed)

@@ -9,6 +9,7 @@ Hypercorn with every byte of it.
 import logging
 import socket
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 import trio
@@ -16,7 +17,8 @@ from trio.lowlevel import checkpoint
 
 from restms_cluster.errors import BadRequestError, RestMSError
 from restms_cluster.names import Token
-from restms_node import codings
+from restms_node import codings, request_names
+from restms_node.access_log import AccessLog
 from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
@@ -28,6 +30,8 @@ from restms_node.lane_wire import Wire
 from restms_node.node import Node
 from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.request_names import Named
+from restms_node.traffic import OTHER
 from restms_node.uris import Uris
 
 BODY_PIECE_BYTES = 256 * 1024
@@ -54,6 +58,7 @@ class Lane:
         self._heads = Heads(node.settings, node.access.once)
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
+        self._count = node.traffic.count
         self._new_have_time = False
         # Whether it is asked who makes a request, or how many he makes.
         limiter = node.limiter
@@ -123,10 +128,13 @@ class Lane:
         # Who the client is matters only where it may be a trusted proxy, or is asked for more.
         matters = settings.trusted_proxies or self._asks
         scope = {**_PLAIN, "client": wire.client} if matters else _PLAIN
+        named, log = request_names.held(), self._node.access_log
         while await self._head_comes(wire):
             head = self._head(wire)
             if head is None:
                 return True
+            begun, wire.waited = perf_counter(), False
+            named.begin(head.headers)
             uris = Uris(base_uri(settings, scope, head.headers))
             let_in = None
             if self._asks:
@@ -141,10 +149,16 @@ class Lane:
                     request = let_in.having(body=body)
                 answer = await self._answer(head, request)
                 last = answer.status == 500  # for nobody knows what is broken
+            if log is not None:
+                _tell(log, named, head, None if wire.gone else answer.status, begun, wire.client)
             if wire.gone:
                 break
+            self._count(
+                head.noun, head.method, answer.status, perf_counter() - begun, waited=wire.waited
+            )
             last = last or head.close or self._node.waits.draining
             await wire.send(written(answer, close=last), self._idle_seconds)
+            named.end()
             if last:
                 await wire.part()
                 break
@@ -191,6 +205,7 @@ class Lane:
         request = _request(head, uris, wire, peer=peer)
         try:
             request = await known(self._node, request)
+            request_names.made_by(request.principal.name)
             request = await counted(self._node, request)
             return admitted(self._node, request, head.target)
         except RestMSError as error:
@@ -226,10 +241,10 @@ class Lane:
             answer = refused(self._node, request, error)
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections
             # The path is shortened, for it may be a capability.
-            where, named = f"{request.method} {shortened(request.path)}", request_id(request)
-            _log.exception("unexpected error on %s (request %s)", where, named)
+            _log.exception("unexpected error on %s %s", request.method, shortened(request.path))
+            self._node.traffic.refusals[RestMSError.word] += 1
             answer = sentence(500, "The server met an unexpected error.")
-            return answer.having((REQUEST_ID, named))
+            return answer.having((REQUEST_ID, request_id(request)))
         return self._seen(answer)
 
     def _seen(self, answer: Answer) -> Answer:
@@ -237,11 +252,27 @@ class Lane:
         return answer if self._cors is None else self._cors.allow({}, answer)
 
     async def _refuse(self, wire: Wire, answer: Answer) -> None:
+        self._count(OTHER, OTHER, answer.status, None)
         try:
             await wire.send(written(answer, close=True), self._idle_seconds)
             await wire.part()
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             pass
+
+
+def _tell(
+    log: AccessLog,
+    named: Named,
+    head: Head,
+    status: int | None,
+    since: float,
+    client: tuple[str, int] | None,
+) -> None:
+    log.answered(
+        *(named.name, head.method, head.path, status, since),
+        principal=named.principal,
+        address=client[0] if client else "",
+    )
 
 
 def _request(

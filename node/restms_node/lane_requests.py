@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from restms_cluster.errors import BadRequestError, NotFoundError, UnsupportedTypeError
-from restms_cluster.names import FeedName, Kind, Token
 from restms_node import resources_feed, resources_message, resources_pipe
 from restms_node.access import AUTHORIZATION, more_than_once
 from restms_node.config import Settings
 from restms_node.front import is_authority
 from restms_node.hosts import Hosts
 from restms_node.negotiation import content_representation
-from restms_node.routes import Handler
+from restms_node.routes import Handler, route
 from restms_node.uris import Target, Uris
 
 HEAD_BYTES = 16 * 1024
@@ -57,7 +56,8 @@ _KEPT_HEADS = 256
 class Head:
     """A request of the lane, but for its body of `length` bytes.
 
-    `close` tells that the client wants no further answer on its connection.
+    `close` tells that the client wants no further answer on its connection; `noun` is what kind
+    of resource it is about.
     """
 
     method: str
@@ -67,6 +67,7 @@ class Head:
     length: int
     close: bool
     target: Target
+    noun: str
     handler: Handler
 
 
@@ -126,14 +127,16 @@ class Heads:
         target = self._target(path)
         if target is None:
             return None
-        handler = SERVED.get((method, noun(target), query.partition("=")[0]))
+        noun = route(target)
+        handler = SERVED.get((method, noun, query.partition("=")[0]))
         if handler is None or connection not in ("keep-alive", "close"):
             return None
         if length and method != "POST":
             return None
         if method == "POST" and not self._is_document(headers, length):
             return None
-        return Head(method, path, query, headers, length, connection == "close", target, handler)
+        close = connection == "close"
+        return Head(method, path, query, headers, length, close, target, noun, handler)
 
     def _target(self, path: str) -> Target | None:
         try:
@@ -147,18 +150,6 @@ class Heads:
         except UnsupportedTypeError:
             return False
         return document is not None and "content-length" in headers and length <= self._most
-
-
-def noun(target: Target) -> str:
-    """Return what kind of resource that is, if it is one that the lane serves."""
-    match target:
-        case FeedName():
-            return "feed"
-        case Token(kind=Kind.PIPE, number=None):
-            return "pipe"
-        case Token(kind=Kind.PIPE, content=None):
-            return "message"
-    return ""
 
 
 class _Lines:

@@ -25,18 +25,20 @@ def least_seconds(size: int) -> float:
 class Wire:
     """A connection. `come` is what has been read and not yet used; `gone` tells of the client.
 
+    `waited` tells whether a request has waited since it was last set to False.
     It is `new` until the first request has come.
 
     Its methods raise OSError or ClosedResourceError where it is no more.
     """
 
-    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone", "new")
+    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone", "new", "waited")
 
     def __init__(self, raw: socket.socket, nursery: trio.Nursery) -> None:
         """Begin; the nursery is for the task that watches a client whose request waits."""
         raw.setblocking(False)  # noqa: FBT003, the standard library's signature
         self.come = b""
         self.gone = False
+        self.waited = False
         self.new = True
         self._socket = raw
         self._nursery = nursery
@@ -104,6 +106,7 @@ class Wire:
     def watch(self, scope: trio.CancelScope) -> None:
         """Begin to watch."""
         self._parked = scope
+        self.waited = True
         self._nursery.start_soon(self._watch, scope)
 
     def unwatch(self) -> None:

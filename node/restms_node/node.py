@@ -2,20 +2,25 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from restms_cluster.broker import Broker
 from restms_cluster.errors import UnauthorizedError, UnavailableError
 from restms_cluster.model import Feed
 from restms_cluster.names import FeedName
 from restms_node.access import AUTHORIZATION, Access
+from restms_node.access_log import AccessLog
 from restms_node.audit import Audit
 from restms_node.config import Settings
 from restms_node.exchange import Request
 from restms_node.gate import Gate, LapsedError, left
 from restms_node.limiter import Limiter
 from restms_node.rules import Verb
-from restms_node.waiting import Waits
+from restms_node.traffic import Traffic
+from restms_node.waiting import LAPSED, TIMEOUT, Waits
+
+if TYPE_CHECKING:  # its packages need not be there
+    from restms_node.tracing import Tracing
 
 T = TypeVar("T")
 
@@ -25,7 +30,8 @@ class Node:
     """The broker, the waits that are parked here, the settings, and who comes in.
 
     Without a `gate` everybody may do everything; without an `audit` nothing is kept of it;
-    without a `limiter` everybody may do so as often as he likes.
+    without a `limiter` everybody may do so as often as he likes; without an `access_log`
+    requests are not logged, and without `tracing` nothing is traced.
     """
 
     broker: Broker
@@ -35,6 +41,9 @@ class Node:
     gate: Gate | None = None
     audit: Audit | None = None
     limiter: Limiter | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+    access_log: AccessLog | None = None
+    tracing: "Tracing | None" = None
 
     def who(self, request: Request) -> str:
         """Return by what the waits of somebody are counted; empty where they are not."""
@@ -64,7 +73,13 @@ class Node:
             reread = self._while_good(request, reread or read)
         watched = request.watched
         found = await self.waits.until(
-            hints, read, min(seconds, good), reread, watched, who=self.who(request)
+            hints,
+            read,
+            min(seconds, good),
+            reread,
+            watched,
+            who=self.who(request),
+            late=TIMEOUT if seconds <= good else LAPSED,
         )
         if found is None and good < seconds:
             raise self.lapsed()

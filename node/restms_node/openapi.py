@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from string import Formatter
 from urllib.parse import urlsplit
 
-from restms_node import routes
+from restms_node import metrics, routes
 from restms_node.conditions import not_modified
 from restms_node.config import Settings
 from restms_node.descriptions import NO_CACHE
@@ -88,7 +88,11 @@ def description(settings: Settings) -> Json:
         "security": [{}, *({name: []} for name in SECURITY)],
         "paths": {
             **{path: _resource(path, name, table) for path, (name, table) in RESOURCES.items()},
-            **PAGES,
+            **{
+                path: page
+                for path, page in PAGES.items()
+                if path != metrics.PATH or not settings.metrics_bind
+            },
         },
         "components": {
             **components(),

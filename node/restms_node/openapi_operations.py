@@ -243,4 +243,16 @@ PAGES: Mapping[str, Json] = {
             "304": answer("The client has it already.", None, "Cache-Control", "ETag"),
         },
     ),
+    "/metrics": _page(
+        "metrics",
+        "What the node counts, for Prometheus",
+        {
+            "200": answer(
+                "The metrics, in the text format or in OpenMetrics.",
+                {**_SENTENCE, "application/openmetrics-text": {"schema": {"type": "string"}}},
+                "Cache-Control",
+            ),
+            **refusals("400", "401", "403", "429", "503"),
+        },
+    ),
 }

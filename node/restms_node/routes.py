@@ -72,6 +72,24 @@ def methods(target: Target) -> Methods:
     return CONTENT
 
 
+def route(target: Target) -> str:
+    """Return the noun that a resource is, as the metrics call it."""
+    match target:
+        case DomainName():
+            return "domain"
+        case ProfileName():
+            return "profile"
+        case FeedName():
+            return "feed"
+        case Token(kind=Kind.JOIN):
+            return "join"
+        case Token(kind=Kind.PIPE, number=None):
+            return "pipe"
+        case Token(kind=Kind.PIPE, content=None):
+            return "message"
+    return "content"
+
+
 def allowed(table: Methods) -> str:
     """Return the value of Allow (RFC 9110 10.2.1)."""
     return ", ".join((*table, "HEAD", "OPTIONS"))

@@ -83,6 +83,13 @@ class Rules:
         decide = self._decide if feed is not None and len(feed) > LONGEST else self._kept
         return decide(principal.name, principal.groups, verb, domain, feed)
 
+    def allow_everything(self, principal: Principal) -> bool:
+        """Tell whether one rule lets somebody inspect all feeds of all domains, also later ones."""
+        return any(
+            rule.domain == ANY and rule.feed.text == ANY
+            for rule in self._of(principal.name, principal.groups)
+        )
+
     def _decide(
         self,
         name: str,
@@ -128,7 +135,7 @@ def _rule(table: Table, domains: Collection[str]) -> Rule:
         raise table.fault(text, "domain")
     return Rule(
         _principal(table) if "principal" in table.values else "",
-        _text(table, "group") if "group" in table.values else "",
+        _group(table) if "group" in table.values else "",
         _verbs(table),
         domain,
         Pattern(_text(table, "feed")),
@@ -140,6 +147,16 @@ def _principal(table: Table) -> str:
     if name != ANY and not is_principal_name(name):
         raise table.fault(
             f"The principal of the {table.what} cannot be anybody's name.", "principal"
+        )
+    return name
+
+
+def _group(table: Table) -> str:
+    name = _text(table, "group")
+    if name == ANY:
+        raise table.fault(
+            f'The group of the {table.what} is one group; for whoever is known, principal is "*".',
+            "group",
         )
     return name
 

@@ -19,7 +19,7 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
-from restms_node import control, pid_file
+from restms_node import access_log, control, metrics_server, pid_file, trace_switch
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
@@ -30,6 +30,9 @@ from restms_node.exposure import cannot_listen, place_of
 from restms_node.gate import Gate
 from restms_node.guard import Guard
 from restms_node.limiter import Limiter
+from restms_node.metrics import Page
+from restms_node.metrics_snapshot import alone, taken
+from restms_node.metrics_workers import Channel
 from restms_node.node import Node
 from restms_node.rules import Rules
 from restms_node.serving import serve_connections
@@ -49,10 +52,14 @@ _log = logging.getLogger("restms.server")
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
-    with bound(settings) as listener, pid_file.written(settings.pid_file):
+    with (
+        bound(settings) as listener,
+        metrics_server.bound(settings) as scraped,
+        pid_file.written(settings.pid_file),
+    ):
         listen(settings, listener)
         async with drain_when_asked() as drain:
-            await serve_on(settings, listener, partial(announce, listener), drain)
+            await serve_on(settings, listener, partial(announce, listener), drain, scraped=scraped)
 
 
 @asynccontextmanager
@@ -67,12 +74,22 @@ async def drain_when_asked() -> AsyncGenerator[Drain]:
 
 
 async def serve_on(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object], drain: Drain
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    drain: Drain,
+    *,
+    scraped: socket.socket | None = None,
+    channel: Channel | None = None,
 ) -> None:
-    """Serve on a listener; `ready` is told where the data is. Raises as serve() does."""
+    """Serve on a listener; `ready` is told where the data is. Raises as serve() does.
+
+    `scraped` is a bound socket for metrics alone, if they have one; `channel` is what a worker
+    has to tell the parent of its own.
+    """
     _allow_many_connections(settings.max_waits)
     _collect_seldom()
-    await _serve(settings, listener, ready, drain)
+    await _serve(settings, listener, ready, drain, scraped, channel)
 
 
 def announce(listener: socket.socket, data: str) -> None:
@@ -108,7 +125,9 @@ def listen(settings: Settings, place: socket.socket) -> None:
 
 def longest_drain(settings: Settings) -> float:
     """Return how many seconds may pass between a signal and the end."""
-    return settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    flush_seconds = trace_switch.FLUSH_SECONDS if settings.tracing else 0
+    drain_seconds = settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    return drain_seconds + flush_seconds
 
 
 def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
@@ -149,7 +168,12 @@ def _allow_many_connections(max_waits: int) -> None:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, ready: Callable[[str], object], drain: Drain
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[str], object],
+    drain: Drain,
+    scraped: socket.socket | None,
+    channel: Channel | None,
 ) -> None:
     profiles = load_profiles(settings.extra_profiles)
     access = make_access(settings)
@@ -175,7 +199,9 @@ async def _serve(
                 )
             )
             members.start_soon(access.run)
-            await _serve_http(settings, listener, broker, access, partial(ready, data), drain)
+            await _serve_http(
+                settings, listener, broker, access, partial(ready, data), drain, scraped, channel
+            )
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
         nursery.cancel_scope.cancel()
@@ -188,15 +214,41 @@ async def _serve_http(
     access: Access,
     ready: Callable[[], object],
     drain: Drain,
+    scraped: socket.socket | None,
+    channel: Channel | None,
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
-    with (
-        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit
-    ):
-        waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
-        await _serve_node(node, listener, ready, drain)
+    async with trace_switch.tracing(settings) as tracing:
+        with (
+            opened(settings.audit_log, settings.trusted_proxies)
+            if audited
+            else nullcontext() as audit,
+            access_log.opened() if settings.access_log else nullcontext() as requests,
+        ):
+            waits, limiter = _waits(settings, broker), Limiter(broker, settings)
+            node = Node(
+                broker,
+                waits,
+                settings,
+                access,
+                gate,
+                audit,
+                limiter,
+                access_log=requests,
+                tracing=tracing,
+            )
+            async with trio.open_nursery() as nursery:
+                page = Page(partial(alone, node))
+                if channel is not None:
+                    await nursery.start(channel.run, partial(taken, node))
+                    page = Page(channel.gathered)
+                if scraped is not None:
+                    nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
+                await _serve_node(node, listener, ready, drain, page)
+                if channel is not None:
+                    await channel.report()
+                nursery.cancel_scope.cancel()
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
@@ -212,12 +264,12 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
 
 
 async def _serve_node(
-    node: Node, listener: socket.socket, ready: Callable[[], object], drain: Drain
+    node: Node, listener: socket.socket, ready: Callable[[], object], drain: Drain, page: Page
 ) -> None:
     settings = node.settings
     # A worker listens only now: who came before would wait for its start, or be lost with it.
     listen(settings, listener)
-    app = ASGIWrapper(Guard(make_app(node), node.waits))
+    app = ASGIWrapper(Guard(make_app(node, page), node.waits, node.access_log))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,
@@ -236,7 +288,9 @@ def of_hypercorn(settings: Settings) -> Config:
     # Hypercorn would end a connection after so many requests, and not always cleanly.
     config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
-    config.loglevel = "WARNING"
+    # As a logger, for to one that it makes itself it gives a form of its own.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
     config.websocket_max_message_size = FRAME_BYTES
     return config
 

@@ -20,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
 from restms_cluster.errors import UnavailableError
-from restms_node.connections import Server
+from restms_node.connections import Context, Server
 from restms_node.lane import Lane
 from restms_node.lane_answers import written
 from restms_node.lane_streams import Replayed
@@ -66,7 +66,7 @@ async def serve_connections(
     """Serve until told to end; then take no more, and answer what is under way for a while."""
     state: LifespanState = {}
     lifespan = Lifespan(app, config, state)
-    context = WorkerContext(None)
+    context = Context(node.traffic)
     async with trio.open_nursery() as application:
         await application.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
@@ -117,6 +117,8 @@ class Connections:
         with self._places.taken() as place:
             if not place:
                 await _turn_away(stream)
+                if isinstance(self._context, Context):
+                    self._context.traffic.refuse(UnavailableError.word, UnavailableError.status)
                 return
             goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
             if goes_on is not None:

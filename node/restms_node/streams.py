@@ -27,6 +27,8 @@ from restms_node.representations import REPRESENTATIONS, Representation, find
 from restms_node.tail import Tail
 
 OFFERED = (*MEDIA_TYPES, *FRAMINGS)
+KINDS = dict(zip(FRAMINGS, ("events", "multipart", "cbor-seq"), strict=True))
+"""What the metrics call the types of streams."""
 UNBUFFERED = ("X-Accel-Buffering", "no")  # nginx would keep messages until it has many
 
 
@@ -53,7 +55,7 @@ async def read(node: Node, request: Request, token: Token, media_type: str) -> A
 
     @asynccontextmanager
     async def body() -> AsyncIterator[AsyncIterator[bytes]]:
-        tail = Tail(node, request, token, after=after)
+        tail = Tail(node, request, token, KINDS[media_type], after=after)
         async with aclosing(_pieces(tail, framing)) as pieces:
             yield pieces
 
@@ -70,7 +72,8 @@ async def _pieces(tail: Tail, framing: Framing) -> AsyncGenerator[bytes, None]:
                 found = await tail.next()
                 if found is None:
                     yield framing.beat
-                else:
+                    continue
+                with tail.delivered(found):
                     yield b"".join([framing.frame(one) for one in found])
     except (NotFoundError, UnavailableError, UnauthorizedError):
         # The pipe is deleted, the node goes down, the credentials have ended: whoever asks

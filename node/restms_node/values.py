@@ -38,6 +38,7 @@ _ORIGIN = re.compile(
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 _BASE_URL = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]+", re.ASCII)
 
+OFF = "off"
 _SWITCHED = {"on": True, "true": True, "off": False, "false": False}
 
 Network = IPv4Network | IPv6Network
@@ -163,6 +164,10 @@ def _bind(text: str) -> str:
     return text
 
 
+def _bind_or_off(text: str) -> str:
+    return text if text in ("", OFF) else _bind(text)
+
+
 def _path(text: str) -> Path:
     if not text or not text.isprintable():
         raise ValueError(text)
@@ -236,6 +241,9 @@ RATE: Kind[Rate | None] = Kind(
 )
 SWITCH: Kind[bool] = Kind("on|off", "on or off", (bool, str), _switch)
 BIND: Kind[str] = Kind("HOST:PORT", "HOST:PORT, with an IPv6 address in [ ]", (str,), _bind)
+BIND_OR_OFF: Kind[str] = Kind(
+    "HOST:PORT|off", "HOST:PORT, with an IPv6 address in [ ], or off", (str,), _bind_or_off
+)
 PATH: Kind[Path] = Kind("DIR", "a path", (str,), _path)
 FILE: Kind[Path | None] = Kind("FILE", "the path of a file", (str,), _file)
 BASE_URL: Kind[str] = Kind(

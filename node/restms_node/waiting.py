@@ -14,14 +14,49 @@ from typing import TypeVar
 
 import trio
 
-from restms_cluster.errors import DrainingError, StateUnavailableError, UnavailableError
+from restms_cluster.errors import (
+    DrainingError,
+    NotFoundError,
+    StateUnavailableError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from restms_cluster.keys import domain_of
 from restms_cluster.shards import Shards
+from restms_cluster.subscriber import SWEEP
 from restms_node.exchange import Watched
 
 T = TypeVar("T")
 
 RETRY_SECONDS = 1.0  # after a read that Redis did not answer
+
+ANSWERED, TIMEOUT, DRAINED, GONE = "answered", "timeout", "drained", "gone"
+REFUSED, LAPSED, FAILED = "refused", "lapsed", "failed"
+OUTCOMES = (ANSWERED, TIMEOUT, DRAINED, GONE, REFUSED, LAPSED, FAILED)
+"""How a wait, or a stream, ends. Gone is the client, or what it waited for."""
+
+
+class Place:
+    """A place among the waits; `outcome` is how its wait ends, unless an error says so."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self) -> None:
+        self.outcome = ANSWERED
+
+
+def outcome_of(error: BaseException) -> str:
+    """Return how a wait ends that such an error ends."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    match error:
+        case DrainingError():
+            return DRAINED
+        case UnauthorizedError():
+            return LAPSED
+        case NotFoundError() | trio.Cancelled() | GeneratorExit():
+            return GONE
+    return FAILED
 
 
 class Waits:
@@ -48,6 +83,9 @@ class Waits:
         self._draining = trio.Event()
         self.parked = 0
         self.draining = False
+        self.ends: Counter[str] = Counter()
+        self.wakeups: Counter[str] = Counter()
+        self.streams: Counter[str] = Counter()
         self.drains_since = math.inf
 
     async def until(
@@ -59,11 +97,13 @@ class Waits:
         watched: Watched = nullcontext,
         *,
         who: str = "",
+        late: str = TIMEOUT,
     ) -> T | None:
         """Return what `read` finds, as soon as it finds something; None after `seconds`.
 
         `reread` is how to read while waiting, where that is not the same;
-        `watched` is the request's, whose client may go; `who` asks.
+        `watched` is the request's, whose client may go; `who` asks; `late` is how the wait ends
+        when its time is over.
         What is there at once costs one read. Errors of `read` end the wait,
         but for a Redis out of reach: a wait outlasts its restart. Raises
         DrainingError when the node drains, UnavailableError when it has all the
@@ -72,8 +112,12 @@ class Waits:
         found = await read()
         if found is not None or seconds <= 0:
             return found
-        with self.place(who, domain_of(hints)):
-            return await self.next(hints, reread or read, seconds, watched)
+        with self.place(who, domain_of(hints)) as place:
+            begun = trio.current_time()
+            found = await self.next(hints, reread or read, seconds, watched)
+            if found is None:
+                place.outcome = late if trio.current_time() - begun >= seconds else GONE
+            return found
 
     async def next(
         self,
@@ -96,8 +140,9 @@ class Waits:
                     if found is not None:
                         return found
                     # Spread out, so that many waits do not read in one moment.
-                    await watch.wakeup(pause * random.uniform(0.75, 1.25))
+                    woken = await watch.wakeup(pause * random.uniform(0.75, 1.25))
                     self._check_draining()
+                    self.wakeups[watch.source if woken else SWEEP] += 1
         return None
 
     def check(self, who: str, domain: str) -> None:
@@ -115,15 +160,34 @@ class Waits:
             raise UnavailableError("The domain has all the waiting readers here that it may.")
 
     @contextmanager
-    def place(self, who: str, domain: str) -> Iterator[None]:
-        """Count as one of the waits for the time of a block; raises what `check` does."""
-        self.check(who, domain)
+    def place(self, who: str, domain: str, stream: str = "") -> Iterator[Place]:
+        """Count as one of the waits for the time of a block; raises what `check` does.
+
+        `stream` is the kind of stream that it is for, if it is for one.
+        """
+        try:
+            self.check(who, domain)
+        except DrainingError:
+            self.ends[DRAINED] += 1
+            raise
+        except UnavailableError:
+            self.ends[REFUSED] += 1
+            raise
+        place = Place()
         self.parked += 1
         self._parked_of[who] += 1
         self._parked_in[domain] += 1
+        if stream:
+            self.streams[stream] += 1
         try:
-            yield
+            yield place
+        except BaseException as error:
+            place.outcome = outcome_of(error)
+            raise
         finally:
+            self.ends[place.outcome] += 1
+            if stream:
+                self.streams[stream] -= 1
             self.parked -= 1
             self._parked_in[domain] -= 1
             self._parked_of[who] -= 1

@@ -22,9 +22,11 @@ import trio
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.errors import StartError, first_error
 from restms_cluster.topology import parse_topology
-from restms_node import errand, pid_file, server
+from restms_node import errand, metrics_server, pid_file, server
 from restms_node.config import Settings
 from restms_node.drain import Drain
+from restms_node.metrics import Page
+from restms_node.metrics_workers import Hub
 
 READY = b"ready\n"
 DRAINED = b"drained\n"
@@ -43,7 +45,11 @@ async def serve(settings: Settings, flags: Mapping[str, str]) -> None:
     `flags` are the options of the command line, for workers of another version. Raises
     StartError, perhaps in a group, when the first ones cannot start.
     """
-    with server.bound(settings) as place, pid_file.written(settings.pid_file):
+    with (
+        server.bound(settings) as place,
+        metrics_server.bound(settings) as scraped,
+        pid_file.written(settings.pid_file),
+    ):
         # Only now: nobody else can have had the address, but the workers can have it too.
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         async with trio.open_nursery() as nursery:
@@ -53,15 +59,22 @@ async def serve(settings: Settings, flags: Mapping[str, str]) -> None:
                 url = await nursery.start(EmbeddedServer(settings.data_dir, settings.levels).run)
                 data = str(settings.data_dir)
                 settings = replace(settings, redis=url)
+            hub = Hub(nursery)
+            if scraped is not None:
+                config = server.of_hypercorn(settings)
+                page = Page(hub.gathered)
+                nursery.start_soon(metrics_server.serve, page, config, scraped)
             async with server.drain_when_asked() as drain:
-                await _supervise(settings, place, data, drain, errand.made(settings, flags))
+                await _supervise(settings, place, data, drain, errand.made(settings, flags), hub)
             nursery.cancel_scope.cancel()
 
 
 async def _supervise(
-    settings: Settings, place: socket.socket, data: str, drain: Drain, told: bytes
+    settings: Settings, place: socket.socket, data: str, drain: Drain, told: bytes, hub: Hub
 ) -> None:
-    workers = [_Worker(settings, place, told) for _ in range(settings.workers)]
+    workers = [
+        _Worker(settings, place, told, hub, number + 1) for number in range(settings.workers)
+    ]
     async with trio.open_nursery() as running:
         async with trio.open_nursery() as starting:
             for worker in workers:
@@ -148,10 +161,14 @@ async def _drain_when_told(workers: list["_Worker"], drain: Drain) -> None:
 class _Worker:
     """One worker, and those that take its place when it dies."""
 
-    def __init__(self, settings: Settings, place: socket.socket, told: bytes) -> None:
+    def __init__(
+        self, settings: Settings, place: socket.socket, told: bytes, hub: Hub, number: int
+    ) -> None:
         self._settings = settings
         self._errand = told
+        self._hub = hub
         self._place = place
+        self._number = number
         self._process: trio.Process | None = None
         self._told = trio.Event()
         self._drains = False
@@ -179,7 +196,7 @@ class _Worker:
 
     def successor(self) -> "_Worker":
         """Return a worker that can take the place of this one."""
-        return _Worker(self._settings, self._place, self._errand)
+        return _Worker(self._settings, self._place, self._errand, self._hub, self._number)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a worker running until it is told to end; report when the first one is ready.
@@ -206,7 +223,7 @@ class _Worker:
                 break
             if trio.current_time() - since > STEADY_SECONDS:
                 pause = LEAST_PAUSE_SECONDS
-            _log.error("a worker is started again in %.1f s: %s", pause, reason)
+            _log.error("worker %d is started again in %.1f s: %s", self._number, pause, reason)
             with trio.move_on_after(pause):
                 await self._told.wait()
             pause = min(2 * pause, MOST_PAUSE_SECONDS)
@@ -227,17 +244,21 @@ class _Worker:
             await _stop(process, server.longest_drain(self._settings) + SPARE_SECONDS)
 
     async def _spawn(self) -> trio.Process:
-        with socket.socket(self._place.family, self._place.type) as listener:
+        ours, theirs = socket.socketpair()
+        with theirs, socket.socket(self._place.family, self._place.type) as listener:
+            self._hub.attend(ours)
             try:
                 for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
                     listener.setsockopt(socket.SOL_SOCKET, option, 1)
                 listener.bind(self._place.getsockname())
+                passed = (listener.fileno(), theirs.fileno())
+                arguments = map(str, (*passed, self._number))
                 return await trio.lowlevel.open_process(
                     # -P: what lies in the working directory is none of the worker's modules.
-                    [sys.executable, "-P", "-m", "restms_node.worker", str(listener.fileno())],
+                    [sys.executable, "-P", "-m", "restms_node.worker", *arguments],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    pass_fds=(listener.fileno(),),
+                    pass_fds=passed,
                     # Ctrl-C in a terminal is for the parent, which passes it on.
                     start_new_session=True,
                 )

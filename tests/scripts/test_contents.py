@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from restms_cluster.transitions import (
+from restms_cluster.transitions import DomainSweep, FeedCreate, MessageDelete, MessageRead
+from restms_cluster.transitions_content import (
     ChunkRead,
     ContentAbandon,
     ContentDelete,
@@ -14,10 +15,6 @@ from restms_cluster.transitions import (
     ContentRead,
     ContentStage,
     ContentUpload,
-    DomainSweep,
-    FeedCreate,
-    MessageDelete,
-    MessageRead,
     PartRead,
 )
 from tests.leaks import BOUNDS

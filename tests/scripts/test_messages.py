@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from restms_cluster.transitions import (
-    ContentStage,
-    FeedCreate,
-    MessageDelete,
-    MessageRead,
-    PartDelete,
-    PartRead,
-    PipeDelete,
-    PipeRead,
-)
+from restms_cluster.transitions import FeedCreate, MessageDelete, MessageRead, PipeDelete, PipeRead
+from restms_cluster.transitions_content import ContentStage, PartDelete, PartRead
 from tests.leaks import BOUNDS, LIBRARY
 from tests.scripts.conftest import IDLE, PLAIN, Run, joining, posting, secret
 
@@ -70,12 +62,12 @@ def test_only_joins_at_the_address_get_a_message(do: Run, pipe: Callable[..., st
 def test_acknowledging_takes_all_older_ones_too(do: Run, pipe: Callable[..., str]) -> None:
     reader = pipe("a", news="x")
     publish(do, "news", *[("x", b"%d" % n, "") for n in range(1, 6)])
-    assert acknowledge(do, reader, 3) == ["ok"]
+    assert acknowledge(do, reader, 3) == ["ok", 3]
     assert [read(do, reader, n)[0] for n in range(1, 7)] == ["missing"] * 3 + ["ok", "ok", "next"]
-    assert acknowledge(do, reader, 3) == ["ok"]  # once more changes nothing
-    assert acknowledge(do, reader, 6) == ["ok"]  # what has not come yet is left to come
+    assert acknowledge(do, reader, 3) == ["ok", 0]  # once more changes nothing
+    assert acknowledge(do, reader, 6) == ["ok", 0]  # what has not come yet is left to come
     assert read(do, reader, 5)[0] == "ok"
-    assert acknowledge(do, reader, 99) == ["ok"]
+    assert acknowledge(do, reader, 99) == ["ok", 0]
     assert read(do, reader, 5)[0] == "ok"
 
 
@@ -98,9 +90,9 @@ def test_many_shared_messages_are_freed_in_chunks(
     one, other = pipe("a", news="x"), pipe("b", news="x")
     publish(do, "news", *[("x", b"m", "")] * 2500, most=5000)
     answers = []
-    while (answer := acknowledge(do, one, 2500)) == ["more"]:
+    while (answer := acknowledge(do, one, 2500)) == ["more", 1000]:
         answers.append(answer)
-    assert answer == ["ok"]
+    assert answer == ["ok", 500]
     assert len(answers) == 2
     assert len(client.keys("*:body:*")) == 2500
     assert do(PipeDelete("default", other, "", "", BOUNDS)) == ["ok"]
@@ -215,7 +207,7 @@ def test_a_stale_condition_acknowledges_nothing(do: Run, pipe: Callable[..., str
     assert do(MessageDelete("default", reader, 1, "12345", "", IDLE)) == ["stale"]
     assert do(MessageDelete("default", reader, 1, "", "1000", IDLE)) == ["stale"]
     assert read(do, reader, 1)[0] == "ok"
-    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE)) == ["ok"]
+    assert do(MessageDelete("default", reader, 1, f"12345 {arrived}", "", IDLE)) == ["ok", 1]
     assert read(do, reader, 1) == ["missing"]
 
 
@@ -247,7 +239,7 @@ def test_reading_and_acknowledging_go_on_when_memory_is_full(
         with pytest.raises(redis.exceptions.OutOfMemoryError):
             publish(do, "news", ("x", b"text", ""))
         assert read(do, reader, 1)[2] == b"text"
-        assert acknowledge(do, reader, 1) == ["ok"]
+        assert acknowledge(do, reader, 1) == ["ok", 1]
     finally:
         client.config_set("maxmemory", "0")
 
@@ -270,13 +262,15 @@ def test_long_backlogs_are_acknowledged_in_several_calls(
     text = LIBRARY.text("message_delete").replace("local TRIMMED = 100000", "local TRIMMED = 5")
     both = [argument for one in readers for argument in (one, 8, "", "")]
 
-    def acknowledge() -> list[bytes]:
-        return [word for (word,) in client.eval(text, 1, "restms:{default}", IDLE, *both)]
+    def acknowledge() -> list[tuple[bytes, int]]:
+        return [
+            (word, gone) for word, gone in client.eval(text, 1, "restms:{default}", IDLE, *both)
+        ]
 
     def held() -> list[int]:
         return [int(client.xlen(f"restms:{{default}}:pipe:{one}:messages")) for one in readers]
 
-    assert (acknowledge(), held()) == ([b"more", b"more"], [3, 8])
-    assert (acknowledge(), held()) == ([b"ok", b"more"], [0, 6])
-    assert (acknowledge(), held()) == ([b"ok", b"more"], [0, 1])
-    assert (acknowledge(), held()) == ([b"ok", b"ok"], [0, 0])
+    assert (acknowledge(), held()) == ([(b"more", 5), (b"more", 0)], [3, 8])
+    assert (acknowledge(), held()) == ([(b"ok", 3), (b"more", 2)], [0, 6])
+    assert (acknowledge(), held()) == ([(b"ok", 0), (b"more", 5)], [0, 1])
+    assert (acknowledge(), held()) == ([(b"ok", 0), (b"ok", 1)], [0, 0])

@@ -67,8 +67,8 @@ def take(do: Run, pipe: str, number: int, pull: str = "take") -> str | None:
     return answer[2].decode() if answer[0] == "ok" else None
 
 
-def acknowledge(do: Run, pipe: str, number: int) -> None:
-    assert do(MessageDelete("default", pipe, number, "", "", IDLE)) == ["ok"]
+def acknowledge(do: Run, pipe: str, number: int, gone: int = 1) -> None:
+    assert do(MessageDelete("default", pipe, number, "", "", IDLE)) == ["ok", gone]
 
 
 def redelivered(do: Run, pipe: str, number: int) -> bytes:
@@ -121,7 +121,7 @@ def test_full_pipes_are_passed_over_and_get_more_when_there_is_room(
     acknowledge(do, two, 1)
     do(DomainDue("default", "node", "2 100 5"))
     assert held(do, two) == ["4", "5"]
-    acknowledge(do, one, 2)
+    acknowledge(do, one, 2, gone=2)
     do(DomainDue("default", "node", "2 100 5"))
     assert held(do, one) == ["6"]
 

@@ -11,10 +11,10 @@ from restms_cluster.transitions import (
     JoinCreate,
     MessageDelete,
     MessagesRead,
-    PartDelete,
     PipeCreate,
     PipeDelete,
 )
+from restms_cluster.transitions_content import PartDelete
 from tests.leaks import BOUNDS
 from tests.scripts.conftest import IDLE, Run, joining, posting, secret
 
