@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 TESTS ?= tests
+# Tests often wait, so they keep two cores busy; 0 runs them in pytest's own process (for pdb).
+PROCESSES ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -9,22 +11,23 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench chaos fuzz clean
+.PHONY: help run test lint bench chaos fuzz dist clean
 
 help:
 	@echo "make run    serve on http://127.0.0.1:8080 (ARGS='--bind 127.0.0.1:9090 ...' for options)"
-	@echo "make test   run the tests (TESTS=tests/node for some of them)"
+	@echo "make test   run the tests (TESTS=tests/node for some of them, PROCESSES=0 for one by one)"
 	@echo "make lint   check style, types and imports"
 	@echo "make bench  measure, beside others, for docs/performance.md (ARGS='--list' and others)"
 	@echo "make chaos  break everything under load and account for each message (ARGS='--list')"
 	@echo "make fuzz   send parsers and nodes what they do not expect (ARGS='--seconds 60 ...')"
+	@echo "make dist   make the wheel and the source distribution, in dist, and check them"
 	@echo "make clean  remove what these made"
 
 run: $(VENV)/.run
 	@exec $(BIN)/restms serve $(ARGS)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check
@@ -41,6 +44,11 @@ chaos: $(VENV)/.test
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+dist: $(VENV)/.dist
+	rm -rf dist
+	$(BIN)/python -m tests.packaging.dist dist
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) build dist restms.egg-info
@@ -72,6 +80,11 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 $(VENV)/.fuzz: pyproject.toml | $(BIN)/python
 	@echo "Installing restms and what fuzzes it in $(VENV)"
 	@$(PIP) install --editable '.[test,fuzz]'
+	@touch $@
+
+$(VENV)/.dist: pyproject.toml | $(BIN)/python
+	@echo "Installing restms and what packs it in $(VENV)"
+	@$(PIP) install --editable '.[dist]'
 	@touch $@
 
 $(BIN)/python:

@@ -1,6 +1,7 @@
 """A real Valkey or Redis for tests, up in milliseconds, to be stopped, killed or frozen at will."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -13,24 +14,34 @@ from pathlib import Path
 import redis
 
 START_SECONDS = 10.0
+PORTS = range(10_000, 32_000)
 
 
 class Server:
-    """One server process. `url` stays the same when it is started again."""
+    """One server process. `url` stays the same when it is started again.
+
+    Its options go before what the file `configuration` says.
+    """
 
     def __init__(
-        self, directory: Path, *extra: str, tcp: bool = False, binary: Path | None = None
+        self,
+        directory: Path,
+        *extra: str,
+        tcp: bool = False,
+        binary: Path | None = None,
+        configuration: Path | None = None,
     ) -> None:
         # A Unix socket's path has about 100 characters, fewer than pytest's directories.
         self._sockets = Path(tempfile.mkdtemp(prefix="restms-"))
-        socket_path = self._sockets / "redis.sock"
+        self.socket = self._sockets / "redis.sock"
         self.port = port = free_port() if tcp else 0
-        self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{socket_path}?db=0"
+        self.url = f"redis://127.0.0.1:{port}/0" if tcp else f"unix://{self.socket}?db=0"
         self.log = directory / "server.log"
         self._command = [
             str(binary or find_binary()),
+            *([str(configuration)] if configuration else []),
             *("--port", str(port), "--bind", "127.0.0.1"),
-            *("--unixsocket", str(socket_path), "--dir", str(directory), "--save", ""),
+            *("--unixsocket", str(self.socket), "--dir", str(directory), "--save", ""),
             *extra,
         ]
         self.start()
@@ -137,6 +148,16 @@ def find_binary() -> Path:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that nobody listens on now.
+
+    Below those that systems give to whoever asks for any port, the connections of other
+    tests among them: it stays free until the server is there.
+    """
+    while True:
+        # Hypothesis gives `random` the same seed in every process.
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port

@@ -4,12 +4,15 @@ So a reader of CBOR gets it as it is. A content that was staged is stored
 apart; its place in the blob holds an empty map.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import cbor2
 
 from restms_cluster.errors import NotFoundError
 from restms_cluster.model import Draft, Embedded, Header
+
+_HEADERS = cbor2.dumps("header")
 
 
 def pack(draft: Draft) -> bytes:
@@ -23,6 +26,20 @@ def pack(draft: Draft) -> bytes:
             _content(content) if isinstance(content, Embedded) else {} for content in draft.contents
         ]
     return cbor2.dumps(element)
+
+
+def carrying(blob: bytes, headers: Sequence[Header], *, after_others: bool) -> bytes:
+    """Return the stored form of a message with these headers as its last.
+
+    Whether it has others already is known to who calls: without, nothing is decoded.
+    """
+    added = [{"name": header.name, "value": header.value} for header in headers]
+    if after_others:
+        element: dict[str, Any] = cbor2.loads(blob)
+        own = element.pop("header", [])
+        return cbor2.dumps({**element, "header": own + added})
+    # A map of few pairs: its head is one byte, and has room for one pair more.
+    return b"".join((bytes((blob[0] + 1,)), blob[1:], _HEADERS, cbor2.dumps(added)))
 
 
 def unpack(blob: bytes) -> tuple[dict[str, str], tuple[Header, ...], list[Embedded | None]]:

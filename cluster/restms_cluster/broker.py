@@ -11,7 +11,13 @@ from typing import Any
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from restms_cluster.counts import Counts
-from restms_cluster.errors import BrokenStateError, FullError, StateUnavailableError
+from restms_cluster.errors import (
+    BrokenStateError,
+    FullError,
+    RestMSError,
+    StateUnavailableError,
+    TooLargeError,
+)
 from restms_cluster.keeper import Kept
 from restms_cluster.levels import Durability, TooFewReplicasError
 from restms_cluster.link import UndoneError
@@ -192,11 +198,19 @@ class Broker:
         own = configured.bytes_per_domain if configured else None
         return self.limits.bytes_per_domain if own is None else own
 
-    def no_room(self, domain: str, outcome: str) -> FullError:
-        """Return what to tell who found no room in a domain, and have it measured soon."""
+    def no_room(self, domain: str, size: int, outcome: str) -> RestMSError:
+        """Return what to tell who found no room in a domain for so many bytes.
+
+        It is measured soon, unless they would not fit in it were it empty.
+        """
+        most = self.most_bytes(domain)
+        if size > most:
+            return TooLargeError(
+                f"The request has {size} bytes, and the domain may hold {most}; {outcome}."
+            )
         self.shortages.tell(domain)
         return FullError(
-            f"The domain holds the {self.most_bytes(domain)} bytes that it may; {outcome}.",
+            f"The domain holds the {most} bytes that it may; {outcome}.",
             retry_after=2,
         )
 

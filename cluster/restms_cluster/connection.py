@@ -98,6 +98,11 @@ class Connection(Calls):
         self._pipeline = None
         self._attached.set()
 
+    def leave(self) -> None:
+        """Give the link up, if there is one: calls wait for the next, on which `begin` ran."""
+        if self._pipeline is not None:
+            self._pipeline.leave()
+
     async def call_grouped(
         self, head: Head, call: Sequence[Argument], weight: int, *, retry: bool = False
     ) -> Reply | ResponseError:

@@ -20,12 +20,13 @@ pipe, for twenty times as long as it had been the primary before.
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from redis.exceptions import ResponseError
 
 from restms_cluster.errors import StateUnavailableError
+from restms_cluster.formats import FORMAT, Server, newer, upgrade
 from restms_cluster.keys import domain_key
 from restms_cluster.link import Answer, Argument, DemotedError, MovingError, Reply
 from restms_cluster.scripts import Library
@@ -37,45 +38,28 @@ RESTED = "restms:rested"
 _log = logging.getLogger("restms.epochs")
 
 
-class Server(Protocol):
-    """What commands can be run on: a connection, or a link before it is one's."""
-
-    async def call_many(
-        self, commands: Sequence[Sequence[Argument]]
-    ) -> Sequence[Reply | ResponseError]:
-        """Run commands in one round trip; return their replies and error replies.
-
-        Raises StateUnavailableError when the server cannot serve now.
-        """
-        ...
-
-    async def answers(self, commands: Sequence[Sequence[Argument]]) -> Sequence[Answer]:
-        """Run commands in one round trip; return what each is answered, whatever it is."""
-        ...
-
-
 async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
     """Begin an epoch of each domain's numbers where the server or its history has changed.
 
-    Returns whether one did. It comes before any other call of the domains on a new link. Raises
-    StateUnavailableError when the server cannot be used now, DemotedError when it is a replica.
+    Returns whether one did. It comes before any other call of the domains on a new link, and
+    brings what is of an older format to ours. Raises StateUnavailableError when the server cannot
+    be used now, DemotedError when it is a replica, NewerFormatError when the state is too new.
     """
-    names = list(domains)
     run = await run_of(link)
     # A server of a Redis Cluster is no embedded one, and might not have that key.
     rested = await _rested_before(link, run) if run and not library.guarded else ""
-    entering = [
-        DomainEnter(name, run or await _marked_run(link, name), rested).arguments()
-        for name in names
-    ]
-    text = library.text(DomainEnter.script())
-    answers = await link.answers([("EVAL", text, *arguments) for arguments in entering])
-    moved = [
-        name
-        for name, answer in zip(names, answers, strict=True)
-        # Of a domain that has begun to move away nothing runs here: the others are not to wait.
-        if not isinstance(answer, MovingError) and _good(answer) == [b"ok", 1]
-    ]
+    runs = {name: run or await _marked_run(link, name) for name in domains}
+    answers = await _entered(link, runs, rested, library)
+    older = {name: found for name, (word, found) in answers.items() if word == "older"}
+    for name, found in older.items():
+        await upgrade(link, name, found, library)
+    if older:
+        again = {name: runs[name] for name in older}
+        answers |= await _entered(link, again, rested, library)
+    for name, (word, found) in answers.items():
+        if word != "ok":
+            raise newer(name, found)
+    moved = [name for name, (_, begun) in answers.items() if begun]
     if moved:
         _log.warning(
             "Redis has changed and may have lost messages: their numbers go on from higher ones "
@@ -83,6 +67,24 @@ async def enter(link: Server, domains: Iterable[str], library: Library) -> bool:
             ", ".join(moved),
         )
     return bool(moved)
+
+
+async def _entered(
+    link: Server, runs: Mapping[str, str], rested: str, library: Library
+) -> dict[str, tuple[str, int]]:
+    """Return what `domain_enter.lua` answers for each domain: a word and a number."""
+    text = library.text(DomainEnter.script())
+    entering = [
+        ("EVAL", text, *DomainEnter(name, run, rested, FORMAT).arguments())
+        for name, run in runs.items()
+    ]
+    entered: dict[str, tuple[str, int]] = {}
+    for name, answer in zip(runs, await link.answers(entering), strict=True):
+        # Of a domain that has begun to move away nothing runs here: the others are not to wait.
+        if not isinstance(answer, MovingError):
+            word, number = cast("tuple[bytes, int]", _good(answer))
+            entered[name] = word.decode(), number
+    return entered
 
 
 async def rest(link: Server, word: str) -> None:

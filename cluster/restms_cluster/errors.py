@@ -167,3 +167,11 @@ class BrokenStateError(RestMSError):
 
 class StartError(Exception):
     """The server cannot start; the text is the one sentence that says why."""
+
+
+def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
+    """Return the first of the errors in a group, and in the groups in it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

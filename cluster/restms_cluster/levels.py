@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Flag
 
-from restms_cluster.epochs import Server
 from restms_cluster.errors import StartError, StateUnavailableError, UnavailableError
+from restms_cluster.formats import Server
 from restms_cluster.names import FeedName
 
 

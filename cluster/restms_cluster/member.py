@@ -15,6 +15,7 @@ from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
 from restms_cluster.connection import Connection, check_server
 from restms_cluster.errors import BrokenStateError, RestMSError, StartError
+from restms_cluster.formats import NewerFormatError
 from restms_cluster.keeper import Keeper
 from restms_cluster.levels import Disk, Durability, Level
 from restms_cluster.link import MovingError
@@ -202,6 +203,10 @@ async def _check(broker: Broker) -> None:
                     shard.notifications.wake_all()
                 await _request_hints(broker, shard)
                 arrived = await shard.notifications.round_trip(shard.connection)
+            except NewerFormatError as error:
+                _log.error("%s", error.text)
+                shard.enter_anew()
+                continue
             except RestMSError as error:
                 _log.warning("hints of %s could not be checked: %s", shard.address, error.text)
                 continue

@@ -24,6 +24,7 @@ from restms_cluster.model import (
     Condition,
     Draft,
     Embedded,
+    Header,
     Receipt,
     Routed,
     Sealed,
@@ -51,26 +52,35 @@ _Row: TypeAlias = tuple[_Alike, str, bytes]
 
 
 async def publish(
-    broker: Broker, feed: FeedName, drafts: Sequence[Draft | Sealed], key: str = ""
+    broker: Broker,
+    feed: FeedName,
+    drafts: Sequence[Draft | Sealed],
+    key: str = "",
+    carried: Sequence[Header] = (),
 ) -> Receipt:
     """Route messages, all of them or none, in one round trip.
 
     With a `key`, a repeated request routes nothing and has the first one's
-    answer. Raises NotFoundError without the feed or a staged content;
-    ForbiddenError for a content staged on another feed; FullError where all the
+    answer. Messages that have none of these names get the headers that are `carried`:
+    for their readers, for nothing is routed by them, and a repeat may have others.
+
+    Raises NotFoundError without the feed or a staged content; ForbiddenError for a
+    content staged on another feed; FullError where all the
     pipes that want a message, or the feed that queues it, or the domain, are full;
     UnavailableError while too many large fan-outs are under way, or the feed's level
-    cannot be kept; TooLargeError for more deliveries than a request may have, or
-    messages that too many joins begin like; BadRequestError for an address of too many
-    words; KeyReusedError for a key of another request. Nothing is routed then. Raises
-    TooFewReplicasError where all is routed, but too few replicas have it as yet, and
-    StateUnavailableError where it may or may not be routed.
+    cannot be kept; TooLargeError for more deliveries than a request may have, more bytes
+    than the domain may, or messages that too many joins begin like; BadRequestError for an
+    address of too many words; KeyReusedError for a key of another request. Nothing is routed
+    then. Raises TooFewReplicasError where all is routed, but too few replicas have it as yet,
+    and StateUnavailableError where it may or may not be routed.
     """
     level = broker.durability.of(feed)
     if Level.DISK in level:
         broker.shards.home(feed.domain).disk.check()
     steps: list[ContentStage] = []
     rows = _rows(broker, feed, drafts, steps)
+    asked = _asked(key, drafts, rows)
+    rows = _carrying(rows, drafts, carried)
     deliveries = broker.limits.deliveries_per_request
     publishing = MessagePublish(
         feed.domain,
@@ -78,7 +88,7 @@ async def publish(
         broker.bounds,
         deliveries,
         broker.nonce(),
-        _asked(key, drafts, rows),
+        asked,
         int(broker.limits.idempotency_seconds * MILLISECONDS),
         tuple(_runs(rows)),
         broker.most_bytes(feed.domain),
@@ -99,7 +109,8 @@ async def publish(
                 *(ContentDelete(feed.domain, content, "", "") for content in staged_here)
             )
         if Outcome.NO_ROOM in (answer.outcome, *(one.outcome for one in staged)):
-            raise broker.no_room(feed.domain, "nothing was routed")
+            size = sum(len(blob) for *_, blob in rows) + sum(step.size for step in steps)
+            raise broker.no_room(feed.domain, size, "nothing was routed")
         raise _refusal(answer.outcome, deliveries)
     if Level.DISK in level:
         broker.shards.home(feed.domain).disk.check_done()
@@ -160,6 +171,24 @@ def _row(broker: Broker, feed: FeedName, draft: Draft, steps: list[ContentStage]
     terms = "" if draft.terms is PLAIN else str(draft.terms)
     alike = _Alike(draft.address, contents, headers, terms)
     return alike, draft.properties.get("message_id", ""), blobs.pack(draft)
+
+
+def _carrying(
+    rows: list[_Row], drafts: Sequence[Draft | Sealed], carried: Sequence[Header]
+) -> list[_Row]:
+    """Return the rows, with the headers in the blobs of those messages that are to have them."""
+    if not carried:
+        return rows
+    names = {header.name for header in carried}
+    more: list[_Row] = []
+    for draft, (alike, message_id, blob) in zip(drafts, rows, strict=True):
+        own = () if isinstance(draft, Sealed) else draft.headers
+        if names.isdisjoint(header.name.lower() for header in own):
+            longer = blobs.carrying(blob, carried, after_others=bool(own))
+            more.append((alike, message_id, longer))
+        else:
+            more.append((alike, message_id, blob))
+    return more
 
 
 def _runs(rows: Iterable[_Row]) -> Iterator[Argument]:

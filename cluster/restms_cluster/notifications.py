@@ -33,12 +33,12 @@ PROBE_MILLISECONDS = 60_000
 
 # A script, for only a script may say that it goes on when memory is full: a
 # node must not seem unready then, or nobody could acknowledge.
-_PROBE = """#!lua flags=allow-oom
+PROBE = """#!lua flags=allow-oom
 redis.call('XADD', KEYS[1], 'MAXLEN', 1, '*', 'probe', '')
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 if ARGV[2] == '1' then redis.call('PUBLISH', KEYS[1], 'xadd') end
 """
-_SETTING = "notify-keyspace-events"
+SETTING = "notify-keyspace-events"
 _STREAM = ":messages"
 
 _logger = logging.getLogger("restms.notifications")
@@ -182,7 +182,7 @@ class Notifications:
             _logger.warning(
                 "Redis's keyspace notifications for streams (%s) do not arrive: the scripts "
                 "publish the hints themselves.",
-                _SETTING,
+                SETTING,
             )
         self._switch(Mode.PUBLISHED)
         if not await self._round_trip(connection, Mode.PUBLISHED, PROBE_SECONDS):
@@ -208,7 +208,7 @@ class Notifications:
 
     async def _round_trip(self, connection: Connection, mode: Mode, timeout: float) -> bool:
         published = int(mode is Mode.PUBLISHED)
-        probe = ("EVAL", _PROBE, 1, self.probe_key, PROBE_MILLISECONDS, published)
+        probe = ("EVAL", PROBE, 1, self.probe_key, PROBE_MILLISECONDS, published)
         generation = self._subscriber.generation
         # Watched apart from the mode, so that a test of the other mode moves nobody.
         async with Watch(self._subscriber, self._channel(self.probe_key, mode), None) as watch:
@@ -229,7 +229,7 @@ class Notifications:
 async def _configure(connection: Connection) -> bool:
     """Have Redis tell of changes of streams; tell whether it is configured to do so now."""
     try:
-        reply = await connection.call("CONFIG", "GET", _SETTING)
+        reply = await connection.call("CONFIG", "GET", SETTING)
         flags = reply[1] if isinstance(reply, list) and len(reply) > 1 else b""
         before = flags.decode("ascii", "replace") if isinstance(flags, bytes) else ""
         # A stands for all classes, t among them.
@@ -237,8 +237,8 @@ async def _configure(connection: Connection) -> bool:
         missing = "".join(flag for flag in wanted if flag not in before)
         if not missing:
             return True  # another node that starts just now may have done it
-        await connection.call("CONFIG", "SET", _SETTING, before + missing)
+        await connection.call("CONFIG", "SET", SETTING, before + missing)
     except ResponseError:
         return False  # a managed service, or a user who may not: there is another way
-    _logger.info("Redis's %s was set to %s.", _SETTING, before + missing)
+    _logger.info("Redis's %s was set to %s.", SETTING, before + missing)
     return True

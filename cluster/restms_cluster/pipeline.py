@@ -123,6 +123,7 @@ class Pipeline:
         self._timeout = timeout
         self._waiting: deque[_Request | _Group] = deque()
         self._groups: dict[Head, _Group] = {}
+        self._left = trio.Event()
 
     async def request(self, data: bytes, count: int) -> list[Answer]:
         """Send `count` packed commands at once; return their answers.
@@ -160,7 +161,11 @@ class Pipeline:
 
     async def run(self) -> StateUnavailableError:
         """Carry requests and answers until the link is of no more use; return why."""
-        return await until_lost(self._link.write_posted, self._read, self._watch)
+        return await until_lost(self._link.write_posted, self._read, self._watch, self._until_left)
+
+    def leave(self) -> None:
+        """Give the link up, though it is well."""
+        self._left.set()
 
     def fail(self, cause: StateUnavailableError) -> None:
         """End all requests that have no answer yet."""
@@ -187,6 +192,10 @@ class Pipeline:
                     demoted = answer
             if demoted is not None:
                 raise LostError(demoted.text)
+
+    async def _until_left(self) -> None:
+        await self._left.wait()
+        raise LostError("The link to Redis was given up.")
 
     async def _watch(self) -> None:
         """Raise when the oldest request has waited too long: one timer serves all."""

@@ -112,6 +112,11 @@ class Shard:
             raise
         self.notifications.probe_key = self._probe_key()
 
+    def enter_anew(self) -> None:
+        """Have every connection get another link, on which no call runs that may not."""
+        for connection in self.connections.values():
+            connection.leave()
+
     def farewell(self, domains: Collection[str]) -> list[Topic]:
         """Let domains go; return what is watched of them, for another shard to `adopt`."""
         leaving = frozenset(domains)

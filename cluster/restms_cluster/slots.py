@@ -1,6 +1,6 @@
 """Finding the primaries of a Redis Cluster by its slots."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,14 @@ from restms_cluster.keys import domain_key
 from restms_cluster.topology import Seeds
 
 MOST_ASKED = 5  # servers at a time
+SLOTS = 16384
 
 _SLOTS, _NODES = ("CLUSTER", "SLOTS"), ("CLUSTER", "NODES")
 
 
 @dataclass(frozen=True, slots=True)
-class _Claim:
-    """A server's word that some slots are some primary's, since that epoch."""
+class Claim:
+    """A server's word that slots, from `first` to `last`, are some primary's, since that epoch."""
 
     first: int
     last: int
@@ -41,9 +42,9 @@ class SlotLocator:
 
     def __init__(self, seeds: Seeds, domains: Collection[str]) -> None:
         self._seeds = seeds
-        self._slots = {domain: _slot(domain) for domain in domains}
+        self._slots = {domain: slot_of(domain) for domain in domains}
         self._informants = Informants()
-        self._places: dict[str, _Claim] = {}
+        self._places: dict[str, Claim] = {}
         self._known: dict[Address, None] = {}  # all servers; those asked longest ago first
 
     async def locate(self) -> Mapping[str, Address]:
@@ -51,15 +52,8 @@ class SlotLocator:
         answers = await self._informants.ask(self._some(), _SLOTS, _NODES)
         answers = answers or await self._informants.ask(self._all(), _SLOTS, _NODES)
         if not answers:
-            raise StateUnavailableError(
-                f"No server of the Redis Cluster answers: {self._informants.failure}."
-            )
-        claims = [claim for address, one in answers.items() for claim in _claims(address, *one)]
-        if not claims:
-            address, replies = next(iter(answers.items()))
-            raise StateUnavailableError(
-                f"The server at {address} does not tell of a Redis Cluster: {_refusal(replies)}."
-            )
+            raise _silent(self._informants)
+        claims = _told(answers)
         for domain, slot in self._slots.items():
             fitting = [claim for claim in claims if claim.first <= slot <= claim.last]
             if fitting:
@@ -78,7 +72,7 @@ class SlotLocator:
         """Close the links to the servers."""
         await self._informants.aclose()
 
-    def _believe(self, domain: str, claim: "_Claim", answers: Collection[Address]) -> None:
+    def _believe(self, domain: str, claim: Claim, answers: Collection[Address]) -> None:
         present = self._places.get(domain)
         if present is None or claim.epoch >= present.epoch or present.servers[0] in answers:
             self._places[domain] = claim
@@ -98,17 +92,43 @@ class SlotLocator:
     def _all(self) -> list[Address]:
         return [*dict.fromkeys((*self._seeds.addresses, *self._known))]
 
-    def _remember(self, claims: list[_Claim]) -> None:
+    def _remember(self, claims: list[Claim]) -> None:
         servers = {address for claim in claims for address in claim.servers}
         kept = [address for address in self._known if address in servers]
         self._known = dict.fromkeys((*kept, *servers))
 
 
-def _slot(domain: str) -> int:
+async def ask_for_slots(informants: Informants, seeds: Seeds) -> list[Claim]:
+    """Return what the seeds say of who serves which slots.
+
+    Raises StateUnavailableError when none of them tells.
+    """
+    answers = await informants.ask(seeds.addresses, _SLOTS, _NODES)
+    if not answers:
+        raise _silent(informants)
+    return _told(answers)
+
+
+def slot_of(domain: str) -> int:
+    """Return the slot of a Redis Cluster that all keys of a domain are in."""
     return int(key_slot(domain_key(domain).encode()))
 
 
-def _claims(asked: Address, slots: Any, nodes: Any) -> list[_Claim]:
+def _silent(informants: Informants) -> StateUnavailableError:
+    return StateUnavailableError(f"No server of the Redis Cluster answers: {informants.failure}.")
+
+
+def _told(answers: Mapping[Address, Sequence[Any]]) -> list[Claim]:
+    claims = [claim for address, one in answers.items() for claim in _claims(address, *one)]
+    if not claims:
+        address, replies = next(iter(answers.items()))
+        raise StateUnavailableError(
+            f"The server at {address} does not tell of a Redis Cluster: {_refusal(replies)}."
+        )
+    return claims
+
+
+def _claims(asked: Address, slots: Any, nodes: Any) -> list[Claim]:
     """Read what a server says, nothing if that cannot be read.
 
     The addresses are those that it would have its clients use.
@@ -122,7 +142,7 @@ def _claims(asked: Address, slots: Any, nodes: Any) -> list[_Claim]:
                 replace(asked, host=_host(asked, host), port=int(port))
                 for host, port, *_ in servers
             )
-            claims.append(_Claim(int(first), int(last), epochs[servers[0][2]], addresses))
+            claims.append(Claim(int(first), int(last), epochs[servers[0][2]], addresses))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return []
     return claims

@@ -24,6 +24,7 @@ class DomainConfigure(Transition):
 class DomainEnter(Transition):
     run: str
     rested: str
+    format: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,9 @@ class _Upload:
             case Outcome.ONCE_DIFFERS:
                 raise key_reused()
             case Outcome.NO_ROOM:
-                raise self._broker.no_room(self._feed.domain, "the content was not taken")
+                raise self._broker.no_room(
+                    self._feed.domain, self._size, "the content was not taken"
+                )
             case Outcome.GONE:
                 raise BadRequestError("The body took too long to come.")
             case _:

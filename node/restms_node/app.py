@@ -19,7 +19,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from restms_cluster.errors import BadRequestError, ForbiddenError, RestMSError, TooLargeError
-from restms_node import codings, metrics, openapi, sockets
+from restms_node import codings, metrics, openapi, request_names, sockets
 from restms_node.access import more_than_once
 from restms_node.admission import admitted, counted, known
 from restms_node.app_counts import Mark, count_requests, count_socket
@@ -33,7 +33,7 @@ from restms_node.hosts import Hosts
 from restms_node.metrics_snapshot import alone
 from restms_node.node import Node
 from restms_node.problems import sentence
-from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.refusals import REQUEST_ID, any_name, refused, request_id
 from restms_node.responses import respond, said
 from restms_node.routes import body_limit, dispatch, streamed, takes_in
 from restms_node.uris import Uris, plain
@@ -44,7 +44,7 @@ _log = logging.getLogger("restms.app")
 
 
 class App(QuartTrio):
-    """A Quart application that keeps private URIs out of its log, and names requests there."""
+    """A Quart application that keeps private URIs out of its log."""
 
     def log_exception(self, exception_info: Any) -> None:
         """Log an unexpected error; the path is shortened, for it may be a capability."""
@@ -54,8 +54,7 @@ class App(QuartTrio):
             return
         asked = request if has_request_context() else websocket
         where = f"{asked.method} {shortened(asked.path)}"
-        named = g.get("request_id", "")
-        _log.error("unexpected error on %s (request %s)", where, named, exc_info=exception_info)
+        _log.error("unexpected error on %s", where, exc_info=exception_info)
 
 
 def make_app(node: Node, page: metrics.Page | None = None) -> App:
@@ -76,6 +75,7 @@ def make_app(node: Node, page: metrics.Page | None = None) -> App:
             asked = _request(node, request)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             if asked.method not in SAFE and not cors.admits(asked.headers, asked.uris.base):
@@ -94,7 +94,7 @@ def make_app(node: Node, page: metrics.Page | None = None) -> App:
     async def failed(error: HTTPException) -> Response:
         if error.code in (404, 405):  # a method, or a line break in a path: no route of Quart's
             return await any_resource("")  # who asks for that is asked who he is as well
-        named = (REQUEST_ID, g.get("request_id", ""))
+        named = (REQUEST_ID, any_name())
         node.traffic.refusals[RestMSError.word if error.code == 500 else TooLargeError.word] += 1
         return respond(sentence(error.code or 500, said(error)).having(named))
 
@@ -117,6 +117,7 @@ def _serve_pages(app: App, node: Node, hosts: Hosts, scraped: metrics.Page) -> N
             asked = _request(node, request)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             if node.gate is not None:
                 node.gate.require_everywhere(asked.principal)
             return await scraped.answer(asked.header("accept"))
@@ -140,6 +141,7 @@ def _serve_sockets(app: App, node: Node, cors: Cors, hosts: Hosts) -> None:
             asked = _request(node, websocket)
             hosts.check(asked.header("host"))
             asked = await known(node, asked)
+            request_names.made_by(asked.principal.name)
             asked = await counted(node, asked)
             asked = admitted(node, asked, asked.uris.target(asked.path))
             # Not only unsafe methods: a browser keeps no page from opening a WebSocket.
@@ -171,8 +173,7 @@ def _request(node: Node, raw: BaseRequestWebsocket) -> Request:
     asked = Request(
         raw.method, _path(raw.scope), headers, uris, query=query, peer=peer, watched=g.mark
     )
-    g.request_id = request_id(asked)
-    return asked.having(id=g.request_id)
+    return asked.having(id=request_id(asked))
 
 
 def _path(scope: Mapping[str, Any]) -> str:

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
+from io import BufferedWriter, FileIO, TextIOWrapper
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 from restms_cluster.errors import StartError
 from restms_node.clients import client_of, is_proxy
 from restms_node.exchange import Request
 from restms_node.front import shortened
+from restms_node.log_thread import MOST_WAITING, written
 from restms_node.values import Network
 
 AUDITED = (401, 403, 429)
@@ -29,9 +29,6 @@ AUDITED = (401, 403, 429)
 
 REFUSALS_A_SECOND = 100
 """So many are written; more are counted, and the next line tells how many were left out."""
-
-WAITING = 10_000
-"""So many lines wait to be written, and those after them are left out: the disk is stuck."""
 
 LONGEST = 256  # characters of what clients sent
 LOGGER = "restms.audit"
@@ -123,7 +120,7 @@ class Audit:
         }
 
     def _write(self, event: str, **said: object) -> None:
-        if self._waiting() >= WAITING:
+        if self._waiting() >= MOST_WAITING:
             self._left_out += 1
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -140,30 +137,34 @@ def check(path: Path) -> None:
 def opened(path: Path | None, proxies: Sequence[Network] = ()) -> Iterator[Audit]:
     """Keep an audit log for the time of a block: in a file, or else on standard error.
 
-    A file that was moved away is made anew, as log rotation wants it. Raises StartError
+    A file that was moved away is made anew, as log rotation wants it; whoever runs the
+    server may read it, and nobody else, where it was not there before. Raises StartError
     where it cannot be written.
     """
     handler: logging.Handler
     try:
-        handler = logging.StreamHandler(sys.stderr) if path is None else WatchedFileHandler(path)
+        handler = logging.StreamHandler(sys.stderr) if path is None else _PrivateFile(path)
     except OSError as error:
         raise StartError(f"The audit log {path} cannot be written: {error.strerror}.") from error
-    lines: SimpleQueue[Any] = SimpleQueue()
     logger = logging.getLogger(LOGGER)
-    logger.setLevel(logging.INFO)  # it is no diagnostics, which --log-level is about
-    logger.propagate = False
-    queueing = QueueHandler(lines)
-    logger.addHandler(queueing)
-    listener = QueueListener(lines, handler)
-    listener.start()
-    audit = Audit(logger, lines.qsize, proxies)
     try:
-        yield audit
+        with written(logger, handler) as waiting:
+            audit = Audit(logger, waiting, proxies)
+            try:
+                yield audit
+            finally:
+                audit.tell_left_out()
     finally:
-        audit.tell_left_out()
-        logger.removeHandler(queueing)
-        listener.stop()
         handler.close()
+
+
+class _PrivateFile(WatchedFileHandler):
+    def _open(self) -> TextIOWrapper:
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
+
+        file = BufferedWriter(FileIO(self.baseFilename, self.mode, opener=opener))
+        return TextIOWrapper(file, self.encoding)
 
 
 def _resource(uri: str) -> str:

@@ -1,6 +1,7 @@
 """Reading a pipe in batches: GET {pipe}?messages=N has up to N whole messages in one document."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from restms_cluster import pipes
 from restms_cluster.inbox import Delivered, Inbox
@@ -12,9 +13,21 @@ from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.negotiation import choose
 from restms_node.node import Node
 
+if TYPE_CHECKING:
+    from restms_node.tracing import Delivering
+
 
 async def read(node: Node, request: Request, token: Token, most: int) -> Answer:
     """Answer with the oldest messages, as soon as there is one; 204 where there is none."""
+    if node.tracing is None or request.method == "HEAD":
+        return await _read(node, request, token, most)
+    with node.tracing.delivering(request, token) as traced:
+        return await _read(node, request, token, most, traced)
+
+
+async def _read(
+    node: Node, request: Request, token: Token, most: int, traced: "Delivering | None" = None
+) -> Answer:
     representation = choose(request.header("accept"))
     limits = node.settings.limits
     most, room = min(most, limits.messages_read), limits.read_bytes
@@ -33,6 +46,8 @@ async def read(node: Node, request: Request, token: Token, most: int) -> Answer:
         return waited(seconds)
     if request.method != "HEAD":
         node.broker.counts.messages[token.domain].delivered += len(found)
+    if traced is not None:
+        traced.several(found)
     document = Deliveries(request.uris, token).document(representation, found)
     answer = Answer(200, (("Content-Type", representation.media_type), VARY, NO_STORE), document)
     if request.prefer.wait is not None:

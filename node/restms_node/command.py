@@ -1,28 +1,33 @@
 """The command line: `restms serve`, whose options are the table of settings, and small helpers."""
 
 import argparse
-import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import trio
 
-from restms_cluster.errors import StartError
-from restms_node import command_check, command_key, command_passwd, server, workers
+from restms_cluster.errors import StartError, first_error
+from restms_node import (
+    command_check,
+    command_doctor,
+    command_drain,
+    command_inspect,
+    command_key,
+    command_passwd,
+    logs,
+    server,
+    workers,
+)
 from restms_node.options import CONFIG, Option, load, options
 from restms_node.values import SWITCH
 from restms_node.version import VERSION
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 SERVE = "serve"
-
-TELL_TOO_MUCH = ("hpack", "httpx", "httpcore")
-"""Libraries that would log headers, credentials among them, or a line for every request."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = COMMANDS[command](given)
     except* StartError as group:
-        print(f"restms: {first_error(group)}", file=sys.stderr)  # noqa: T201
+        logs.fail(str(first_error(group)))
         status = FAILED
     except* KeyboardInterrupt:  # before anything was begun that would have to be undone
         status = INTERRUPTED
@@ -63,6 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     command_passwd.add_to(commands)
     command_key.add_to(commands)
+    command_inspect.add_to(commands)
+    command_doctor.add_to(commands)
+    command_drain.add_to(commands)
     return parser
 
 
@@ -101,41 +109,20 @@ def _add_settings(
     )
 
 
-def set_up_logging(level: str = "info") -> None:
-    """Log to standard error, one line for each event."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(OneLine())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    for name in TELL_TOO_MUCH:
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-class OneLine(logging.Formatter):
-    """Writes time (UTC), level, logger and message in one line, whatever they contain."""
-
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
-        self.converter = time.gmtime
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a stack trace, or what somebody sent, does not break it."""
-        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
-
-
 def _serve(given: dict[str, Any]) -> int:
-    set_up_logging()
-    settings = load(_flags(given), os.environ)
-    logging.getLogger().setLevel(settings.log_level.upper())
-    serve = workers.serve if settings.workers > 1 else server.serve
-    trio.run(until_told, partial(serve, settings))
+    flags = _flags(given)
+    logs.set_up(logs.of(flags, os.environ))
+    settings = load(flags, os.environ)
+    logs.set_up(settings.log_format, settings.log_level)
+    if settings.workers > 1:
+        trio.run(until_told, partial(workers.serve, settings, flags))
+    else:
+        trio.run(until_told, partial(server.serve, settings))
     return 0
 
 
 def _check(given: dict[str, Any]) -> int:
-    set_up_logging()
+    logs.set_up(logs.HUMAN)
     return command_check.run(_flags(given))
 
 
@@ -166,18 +153,13 @@ def _help(option: Option) -> str:
     return f"{option.help}{default}".replace("%", "%%")
 
 
-def first_error(group: BaseExceptionGroup[StartError]) -> BaseException:
-    """Return the first of the errors in a group, and in the groups in it."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 COMMANDS: Mapping[str, Callable[[dict[str, Any]], int]] = {
     SERVE: _serve,
     command_check.COMMAND: _check,
     command_passwd.COMMAND: command_passwd.run,
     command_key.COMMAND: command_key.run,
+    command_inspect.COMMAND: command_inspect.run,
+    command_doctor.COMMAND: command_doctor.run,
+    command_drain.COMMAND: command_drain.run,
 }
 """By name; each returns its exit status, or raises StartError."""

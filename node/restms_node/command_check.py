@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 from restms_cluster.topology import parse_topology
-from restms_node import audit
+from restms_node import audit, trace_switch
 from restms_node.authenticators import make_access
 from restms_node.exposure import place_of
 from restms_node.options import load
@@ -21,5 +21,6 @@ def run(flags: Mapping[str, str]) -> int:
     make_access(settings)
     if settings.audit_log is not None:
         audit.check(settings.audit_log)
+    trace_switch.check(settings)
     print("OK")  # noqa: T201
     return 0

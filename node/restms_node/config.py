@@ -158,6 +158,23 @@ class Settings:
     log_level: str = _option(
         values.choice("debug", "info", "warning", "error"), "info", "least level of what is logged"
     )
+    log_format: str = _option(
+        values.choice("auto", "json", "human"),
+        "auto",
+        "how the log is written: json, a line of JSON for each event, or human; auto is human on "
+        "a terminal, else json",
+    )
+    access_log: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether every request is logged, in one line each",
+    )
+    tracing: bool = _option(
+        values.SWITCH,
+        False,  # noqa: FBT003, a default like the others
+        "whether publishing, delivering and acknowledging are traced (OpenTelemetry); where the "
+        "traces go, say the variables OTEL_…",
+    )
     audit_log: Path | None = field(
         default=None,
         metadata={
@@ -165,6 +182,13 @@ class Settings:
             "help": "file to which every refusal and every change of feeds, pipes and joins is "
             "written, a line of JSON each; by default standard error, where there is an "
             "authenticator",
+        },
+    )
+    pid_file: Path | None = field(
+        default=None,
+        metadata={
+            "kind": values.FILE,
+            "help": "file that has the number of the process while it serves, for `restms drain`",
         },
     )
     limits: Limits = field(default_factory=Limits)

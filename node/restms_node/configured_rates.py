@@ -50,6 +50,9 @@ def _allowance(table: Table) -> Allowance:
     key = "principal" if "principal" in table.values else "group"
     if not is_principal_name(table.text(key)):
         raise table.fault(f"The {key} of the {table.what} cannot be anybody's name.", key)
+    if table.text(key) == "*":
+        text = f"The {key} of the {table.what} is one {key}; rates of all others are options."
+        raise table.fault(text, key)
     rates = tuple((kind, _rate(table, kind)) for kind in KINDS if kind in table.values)
     return Allowance(table.text("principal"), table.text("group"), rates)
 

@@ -24,7 +24,8 @@ _AUTHORITY = re.compile(
     re.ASCII,
 )
 _HTTP = {"ws": "http", "wss": "https"}  # the resources of a WebSocket have URIs of HTTP
-_SECRET = re.compile(r"([0-9a-f]{4})[0-9a-f]{12,}", re.IGNORECASE)  # or most of one
+_DIGIT = r"(?:[0-9a-f]|%3[0-9]|%[46][1-6])"  # or what stands for one in a URI
+_SECRET = re.compile(rf"({_DIGIT}{{4}}){_DIGIT}{{12,}}", re.IGNORECASE)  # or most of one
 
 
 def base_uri(settings: Settings, scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from restms_cluster.errors import (
     TooLargeError,
 )
 from restms_cluster.levels import Level
-from restms_cluster.model import Draft, Sealed
+from restms_cluster.model import Draft, Header, Sealed
 from restms_cluster.names import FeedName
 from restms_node.exchange import NO_STORE, Answer, Request
 from restms_node.node import Node
@@ -119,7 +119,7 @@ class Intake:
             self._taken.set()
             try:
                 await self._until_allowed(len(batch))
-                await self._route(batch)
+                await self._route_traced(batch)
             except RestMSError as error:
                 self._failure = error
                 return
@@ -129,16 +129,23 @@ class Intake:
         if limiter is not None and limiter.on:
             await limiter.wait_for_messages(self._request, self._feed, count, self._node.waits)
 
-    async def _route(self, batch: Sequence[Draft | Sealed]) -> None:
+    async def _route_traced(self, batch: Sequence[Draft | Sealed]) -> None:
+        if self._node.tracing is None:
+            await self._route(batch)
+            return
+        with self._node.tracing.publishing(self._request, self._feed) as traced:
+            await self._route(batch, traced.carried(batch))
+
+    async def _route(self, batch: Sequence[Draft | Sealed], carried: Sequence[Header] = ()) -> None:
         """Route a batch, or of one that is refused as much as comes before what is at fault."""
         try:
-            receipt = await messages.publish(self._node.broker, self._feed, batch)
+            receipt = await messages.publish(self._node.broker, self._feed, batch, carried=carried)
         except DIVISIBLE:
             if len(batch) == 1:
                 raise
             half = len(batch) // 2
-            await self._route(batch[:half])
-            await self._route(batch[half:])
+            await self._route(batch[:half], carried)
+            await self._route(batch[half:], carried)
         else:
             self._routed += len(batch)
             self._full += sum(message.full for message in receipt.routed)

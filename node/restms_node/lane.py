@@ -17,7 +17,8 @@ from trio.lowlevel import checkpoint
 
 from restms_cluster.errors import BadRequestError, RestMSError
 from restms_cluster.names import Token
-from restms_node import codings
+from restms_node import codings, request_names
+from restms_node.access_log import AccessLog
 from restms_node.admission import admitted, counted, known
 from restms_node.cors import Cors
 from restms_node.exchange import Answer, Request
@@ -29,11 +30,13 @@ from restms_node.lane_wire import Wire
 from restms_node.node import Node
 from restms_node.problems import sentence
 from restms_node.refusals import REQUEST_ID, refused, request_id
+from restms_node.request_names import Named
 from restms_node.traffic import OTHER
 from restms_node.uris import Uris
 
 BODY_PIECE_BYTES = 256 * 1024
 SWEEP_SECONDS = 1.0
+NEW_SECONDS = 0.5  # for the first request of a connection, when the end has come
 
 _PLAIN: Mapping[str, Any] = {"scheme": "http", "server": None, "client": None}
 
@@ -56,6 +59,7 @@ class Lane:
         self._cors = Cors(node.settings.cors_origins) if node.settings.cors_origins else None
         self._closing = False
         self._count = node.traffic.count
+        self._new_have_time = False
         # Whether it is asked who makes a request, or how many he makes.
         limiter = node.limiter
         self._asks = not node.access.open or (limiter is not None and limiter.asks)
@@ -94,8 +98,26 @@ class Lane:
                 wire.close()
 
     def close(self) -> None:
-        """Close the connections that have nothing to be answered; the others end by themselves."""
+        """Close the connections that have nothing to be answered; the others end by themselves.
+
+        Of one that was only just made the first request is on its way, and is answered.
+        """
         self._closing = True
+        lately = trio.current_time() - NEW_SECONDS
+        for wire, since in self.idle.items():
+            if wire.new and since > lately:
+                self._give_time()
+            elif not wire.come:
+                wire.close()
+
+    def _give_time(self) -> None:
+        if not self._new_have_time:
+            self._new_have_time = True
+            self._nursery.start_soon(self._close_new)
+
+    async def _close_new(self) -> None:
+        await trio.sleep(NEW_SECONDS)
+        self._new_have_time = False
         for wire in self.idle:
             if not wire.come:
                 wire.close()
@@ -106,11 +128,13 @@ class Lane:
         # Who the client is matters only where it may be a trusted proxy, or is asked for more.
         matters = settings.trusted_proxies or self._asks
         scope = {**_PLAIN, "client": wire.client} if matters else _PLAIN
+        named, log = request_names.held(), self._node.access_log
         while await self._head_comes(wire):
             head = self._head(wire)
             if head is None:
                 return True
             begun, wire.waited = perf_counter(), False
+            named.begin(head.headers)
             uris = Uris(base_uri(settings, scope, head.headers))
             let_in = None
             if self._asks:
@@ -125,6 +149,8 @@ class Lane:
                     request = let_in.having(body=body)
                 answer = await self._answer(head, request)
                 last = answer.status == 500  # for nobody knows what is broken
+            if log is not None:
+                _tell(log, named, head, None if wire.gone else answer.status, begun, wire.client)
             if wire.gone:
                 break
             self._count(
@@ -132,6 +158,7 @@ class Lane:
             )
             last = last or head.close or self._node.waits.draining
             await wire.send(written(answer, close=last), self._idle_seconds)
+            named.end()
             if last:
                 await wire.part()
                 break
@@ -141,9 +168,11 @@ class Lane:
         """Return when it can be told of the next request whose it is; False where none comes."""
         if wire.come:
             await checkpoint()  # who sends ahead is not served before all others
-        elif self._closing:
+        elif self._closing and not wire.new:
             return False
         else:
+            if self._closing:
+                self._give_time()
             self.idle[wire] = trio.current_time()
         while END not in wire.come:
             if wire.come:
@@ -164,6 +193,7 @@ class Lane:
             return None
         head = self._heads.read(wire.come[: end + len(END)])
         if head is not None:
+            wire.new = False
             wire.take(end + len(END))
         return head
 
@@ -175,6 +205,7 @@ class Lane:
         request = _request(head, uris, wire, peer=peer)
         try:
             request = await known(self._node, request)
+            request_names.made_by(request.principal.name)
             request = await counted(self._node, request)
             return admitted(self._node, request, head.target)
         except RestMSError as error:
@@ -210,11 +241,10 @@ class Lane:
             answer = refused(self._node, request, error)
         except Exception:  # noqa: BLE001, for what nobody foresaw must not end other connections
             # The path is shortened, for it may be a capability.
-            where, named = f"{request.method} {shortened(request.path)}", request_id(request)
-            _log.exception("unexpected error on %s (request %s)", where, named)
+            _log.exception("unexpected error on %s %s", request.method, shortened(request.path))
             self._node.traffic.refusals[RestMSError.word] += 1
             answer = sentence(500, "The server met an unexpected error.")
-            return answer.having((REQUEST_ID, named))
+            return answer.having((REQUEST_ID, request_id(request)))
         return self._seen(answer)
 
     def _seen(self, answer: Answer) -> Answer:
@@ -228,6 +258,21 @@ class Lane:
             await wire.part()
         except (OSError, trio.ClosedResourceError, trio.TooSlowError):
             pass
+
+
+def _tell(
+    log: AccessLog,
+    named: Named,
+    head: Head,
+    status: int | None,
+    since: float,
+    client: tuple[str, int] | None,
+) -> None:
+    log.answered(
+        *(named.name, head.method, head.path, status, since),
+        principal=named.principal,
+        address=client[0] if client else "",
+    )
 
 
 def _request(

@@ -26,11 +26,12 @@ class Wire:
     """A connection. `come` is what has been read and not yet used; `gone` tells of the client.
 
     `waited` tells whether a request has waited since it was last set to False.
+    It is `new` until the first request has come.
 
     Its methods raise OSError or ClosedResourceError where it is no more.
     """
 
-    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone", "waited")
+    __slots__ = ("_nursery", "_parked", "_socket", "come", "gone", "new", "waited")
 
     def __init__(self, raw: socket.socket, nursery: trio.Nursery) -> None:
         """Begin; the nursery is for the task that watches a client whose request waits."""
@@ -38,6 +39,7 @@ class Wire:
         self.come = b""
         self.gone = False
         self.waited = False
+        self.new = True
         self._socket = raw
         self._nursery = nursery
         self._parked: trio.CancelScope | None = None

@@ -50,7 +50,7 @@ async def serve(page: Page, config: Config, listener: socket.socket) -> None:
     listener.setblocking(False)  # noqa: FBT003, the standard library's signature
     host, port = listener.getsockname()[:2]
     _log.info("metrics are on http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
-    app = ASGIWrapper(Guard(make_metrics_app(page)))
+    app = ASGIWrapper(Guard(make_metrics_app(page), None))
     connections = Connections(app, config, WorkerContext(None), {}, None)
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     await trio.serve_listeners(connections.serve, listeners)

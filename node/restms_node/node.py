@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from restms_cluster.broker import Broker
 from restms_cluster.errors import UnauthorizedError, UnavailableError
 from restms_cluster.model import Feed
 from restms_cluster.names import FeedName
 from restms_node.access import AUTHORIZATION, Access
+from restms_node.access_log import AccessLog
 from restms_node.audit import Audit
 from restms_node.config import Settings
 from restms_node.exchange import Request
@@ -18,6 +19,9 @@ from restms_node.rules import Verb
 from restms_node.traffic import Traffic
 from restms_node.waiting import LAPSED, TIMEOUT, Waits
 
+if TYPE_CHECKING:  # its packages need not be there
+    from restms_node.tracing import Tracing
+
 T = TypeVar("T")
 
 
@@ -26,7 +30,8 @@ class Node:
     """The broker, the waits that are parked here, the settings, and who comes in.
 
     Without a `gate` everybody may do everything; without an `audit` nothing is kept of it;
-    without a `limiter` everybody may do so as often as he likes.
+    without a `limiter` everybody may do so as often as he likes; without an `access_log`
+    requests are not logged, and without `tracing` nothing is traced.
     """
 
     broker: Broker
@@ -37,6 +42,8 @@ class Node:
     audit: Audit | None = None
     limiter: Limiter | None = None
     traffic: Traffic = field(default_factory=Traffic)
+    access_log: AccessLog | None = None
+    tracing: "Tracing | None" = None
 
     def who(self, request: Request) -> str:
         """Return by what the waits of somebody are counted; empty where they are not."""

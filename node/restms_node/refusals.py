@@ -1,34 +1,24 @@
-"""What becomes of a request that is refused: an answer, a name to ask about it, a line in the log.
-
-The name is the client's or its proxy's own (X-Request-Id), or one that is made up.
-"""
-
-import random
-import re
+"""What becomes of a request that is refused: an answer, its name, a line in the audit log."""
 
 from restms_cluster.errors import RestMSError
+from restms_node import request_names
 from restms_node.audit import AUDITED
 from restms_node.exchange import Answer, Request
 from restms_node.node import Node
 from restms_node.problems import problem
+from restms_node.request_names import REQUEST_ID
 
-REQUEST_ID = "X-Request-Id"
-
-_SANE = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}", re.ASCII)
+__all__ = ["REQUEST_ID", "any_name", "refused", "request_id"]
 
 
 def request_id(request: Request) -> str:
-    """Return what a request is called; made up at each call where nobody gave it a name."""
-    if request.id:
-        return request.id
-    given = request.header("x-request-id")
-    if given is not None and _SANE.fullmatch(given):
-        return given
-    return _made_up()
+    """Return what a request is called: in the log, and in the answer."""
+    return request.id or request_names.name() or request_names.name_of(request.headers)
 
 
-def _made_up() -> str:
-    return f"{random.getrandbits(64):016x}"  # it is no secret
+def any_name() -> str:
+    """Return what a request is called of which perhaps nothing could be read."""
+    return request_names.name() or request_names.made_up()
 
 
 def refused(node: Node, request: Request | None, error: RestMSError) -> Answer:
@@ -37,7 +27,7 @@ def refused(node: Node, request: Request | None, error: RestMSError) -> Answer:
     No request is one that could not even be read.
     """
     node.traffic.refusals[error.word] += 1
-    named = _made_up() if request is None else request_id(request)
+    named = any_name() if request is None else request_id(request)
     if node.audit is not None and request is not None and error.status in AUDITED:
         node.audit.refused(
             request,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 from restms_cluster import feeds, messages, uploads
@@ -21,6 +21,9 @@ from restms_node.representations import Representation
 from restms_node.rules import Verb
 from restms_node.sequences import is_sequence
 from restms_node.trees import Element
+
+if TYPE_CHECKING:
+    from restms_node.tracing import Publishing
 
 OCTETS = "application/octet-stream"
 KEY_LENGTH = 255
@@ -92,14 +95,23 @@ async def post(node: Node, request: Request, feed: FeedName) -> Answer:
 
 async def publish(node: Node, request: Request, feed: FeedName) -> Answer:
     """Route the posted messages; the answer has the number of joins that each one reached."""
+    if node.tracing is None:
+        return await _publish(node, request, feed)
+    with node.tracing.publishing(request, feed) as traced:
+        return await _publish(node, request, feed, traced)
+
+
+async def _publish(
+    node: Node, request: Request, feed: FeedName, traced: "Publishing | None" = None
+) -> Answer:
     representation = choose(request.header("accept"))
     drafts = posted_messages(request, node.settings.limits, sealed=_sealed(request))
     fields: Headers = ()
     if node.limiter is not None and node.limiter.on:
         fields = await node.limiter.take_messages(request, feed, len(drafts))
-    receipt = await messages.publish(
-        node.broker, feed, [_draft(node, request, draft) for draft in drafts], _key(request)
-    )
+    published = [_draft(node, request, draft) for draft in drafts]
+    carried = () if traced is None else traced.carried(published)
+    receipt = await messages.publish(node.broker, feed, published, _key(request), carried)
     if request.prefer.minimal:
         answer = Answer(200, (("Preference-Applied", "return=minimal"),))
     elif receipt.counted:

@@ -1,6 +1,7 @@
 """The message: GET reads it, waiting where it is an asynclet; DELETE acknowledges it."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from restms_cluster import messages, pipes
 from restms_cluster.model import Message, Packed
@@ -14,9 +15,21 @@ from restms_node.negotiation import choose
 from restms_node.node import Node
 from restms_node.representations import Representation
 
+if TYPE_CHECKING:
+    from restms_node.tracing import Delivering
+
 
 async def describe(node: Node, request: Request, token: Token) -> Answer:
     """GET: the message; on the one that comes next, as soon as it is there; 204 if it is not."""
+    if node.tracing is None or request.method == "HEAD":
+        return await _describe(node, request, token)
+    with node.tracing.delivering(request, token) as traced:
+        return await _describe(node, request, token, traced)
+
+
+async def _describe(
+    node: Node, request: Request, token: Token, traced: "Delivering | None" = None
+) -> Answer:
     representation = choose(request.header("accept"))
     packed = representation.read is documents_cbor.read
     when = (request.header("when-none-match"), request.header("when-modified-after"))
@@ -39,6 +52,8 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
         )
     if found is None:
         return waited(seconds)
+    if traced is not None:
+        traced.one(found)
     if unchanged(request, found.version, representation.suffix):
         answer = Answer(304, (VARY,))
     else:
@@ -52,7 +67,11 @@ async def describe(node: Node, request: Request, token: Token) -> Answer:
 
 async def acknowledge(node: Node, request: Request, token: Token) -> Answer:
     """DELETE: the message and all older ones leave the pipe."""
-    await messages.delete(node.broker, token, request.condition)
+    if node.tracing is None:
+        await messages.delete(node.broker, token, request.condition)
+    else:
+        with node.tracing.acknowledging(request, token):
+            await messages.delete(node.broker, token, request.condition)
     return Answer(200)
 
 

@@ -135,7 +135,7 @@ def _rule(table: Table, domains: Collection[str]) -> Rule:
         raise table.fault(text, "domain")
     return Rule(
         _principal(table) if "principal" in table.values else "",
-        _text(table, "group") if "group" in table.values else "",
+        _group(table) if "group" in table.values else "",
         _verbs(table),
         domain,
         Pattern(_text(table, "feed")),
@@ -147,6 +147,16 @@ def _principal(table: Table) -> str:
     if name != ANY and not is_principal_name(name):
         raise table.fault(
             f"The principal of the {table.what} cannot be anybody's name.", "principal"
+        )
+    return name
+
+
+def _group(table: Table) -> str:
+    name = _text(table, "group")
+    if name == ANY:
+        raise table.fault(
+            f'The group of the {table.what} is one group; for whoever is known, principal is "*".',
+            "group",
         )
     return name
 

@@ -6,8 +6,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
 import trio
@@ -19,12 +19,13 @@ from restms_cluster.broker import Broker
 from restms_cluster.embedded import EmbeddedServer
 from restms_cluster.profiles import load_profiles
 from restms_cluster.topology import Topology, parse_topology
-from restms_node import metrics_server
+from restms_node import access_log, control, metrics_server, pid_file, trace_switch
 from restms_node.access import Access
 from restms_node.app import make_app
 from restms_node.audit import opened
 from restms_node.authenticators import make_access
 from restms_node.config import Settings
+from restms_node.drain import Drain, at_signal
 from restms_node.exposure import cannot_listen, place_of
 from restms_node.gate import Gate
 from restms_node.guard import Guard
@@ -51,15 +52,32 @@ _log = logging.getLogger("restms.server")
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal ends it. Raises StartError, perhaps in a group, when it cannot start."""
-    with bound(settings) as listener, metrics_server.bound(settings) as scraped:
+    with (
+        bound(settings) as listener,
+        metrics_server.bound(settings) as scraped,
+        pid_file.written(settings.pid_file),
+    ):
         listen(settings, listener)
-        await serve_on(settings, listener, partial(announce, listener), scraped=scraped)
+        async with drain_when_asked() as drain:
+            await serve_on(settings, listener, partial(announce, listener), drain, scraped=scraped)
+
+
+@asynccontextmanager
+async def drain_when_asked() -> AsyncGenerator[Drain]:
+    """Give a drain that begins when somebody asks for it in the time of the block."""
+    drain = Drain()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(at_signal, drain)
+        await nursery.start(control.run, drain)
+        yield drain
+        nursery.cancel_scope.cancel()
 
 
 async def serve_on(
     settings: Settings,
     listener: socket.socket,
     ready: Callable[[str], object],
+    drain: Drain,
     *,
     scraped: socket.socket | None = None,
     channel: Channel | None = None,
@@ -71,7 +89,7 @@ async def serve_on(
     """
     _allow_many_connections(settings.max_waits)
     _collect_seldom()
-    await _serve(settings, listener, ready, scraped, channel)
+    await _serve(settings, listener, ready, drain, scraped, channel)
 
 
 def announce(listener: socket.socket, data: str) -> None:
@@ -107,7 +125,9 @@ def listen(settings: Settings, place: socket.socket) -> None:
 
 def longest_drain(settings: Settings) -> float:
     """Return how many seconds may pass between a signal and the end."""
-    return settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    flush_seconds = trace_switch.FLUSH_SECONDS if settings.tracing else 0
+    drain_seconds = settings.drain_delay_seconds + LAST_ANSWERS_SECONDS + settings.drain_seconds
+    return drain_seconds + flush_seconds
 
 
 def _give_up_on_who_does_not_read(listener: socket.socket, seconds: float) -> None:
@@ -151,6 +171,7 @@ async def _serve(
     settings: Settings,
     listener: socket.socket,
     ready: Callable[[str], object],
+    drain: Drain,
     scraped: socket.socket | None,
     channel: Channel | None,
 ) -> None:
@@ -179,7 +200,7 @@ async def _serve(
             )
             members.start_soon(access.run)
             await _serve_http(
-                settings, listener, broker, access, partial(ready, data), scraped, channel
+                settings, listener, broker, access, partial(ready, data), drain, scraped, channel
             )
             members.cancel_scope.cancel()
         # The embedded server goes last: the node's last answers rest on it.
@@ -192,27 +213,42 @@ async def _serve_http(
     broker: Broker,
     access: Access,
     ready: Callable[[], object],
+    drain: Drain,
     scraped: socket.socket | None,
     channel: Channel | None,
 ) -> None:
     gate = None if access.open else Gate(Rules(settings.rules), access.challenges)
     audited = settings.audit_log is not None or gate is not None
-    with (
-        opened(settings.audit_log, settings.trusted_proxies) if audited else nullcontext() as audit
-    ):
-        waits = _waits(settings, broker)
-        node = Node(broker, waits, settings, access, gate, audit, Limiter(broker, settings))
-        async with trio.open_nursery() as nursery:
-            page = Page(partial(alone, node))
-            if channel is not None:
-                await nursery.start(channel.run, partial(taken, node))
-                page = Page(channel.gathered)
-            if scraped is not None:
-                nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
-            await _serve_node(node, listener, ready, page)
-            if channel is not None:
-                await channel.report()
-            nursery.cancel_scope.cancel()
+    async with trace_switch.tracing(settings) as tracing:
+        with (
+            opened(settings.audit_log, settings.trusted_proxies)
+            if audited
+            else nullcontext() as audit,
+            access_log.opened() if settings.access_log else nullcontext() as requests,
+        ):
+            waits, limiter = _waits(settings, broker), Limiter(broker, settings)
+            node = Node(
+                broker,
+                waits,
+                settings,
+                access,
+                gate,
+                audit,
+                limiter,
+                access_log=requests,
+                tracing=tracing,
+            )
+            async with trio.open_nursery() as nursery:
+                page = Page(partial(alone, node))
+                if channel is not None:
+                    await nursery.start(channel.run, partial(taken, node))
+                    page = Page(channel.gathered)
+                if scraped is not None:
+                    nursery.start_soon(metrics_server.serve, page, of_hypercorn(settings), scraped)
+                await _serve_node(node, listener, ready, drain, page)
+                if channel is not None:
+                    await channel.report()
+                nursery.cancel_scope.cancel()
 
 
 def _waits(settings: Settings, broker: Broker) -> Waits:
@@ -228,17 +264,19 @@ def _waits(settings: Settings, broker: Broker) -> Waits:
 
 
 async def _serve_node(
-    node: Node, listener: socket.socket, ready: Callable[[], object], page: Page
+    node: Node, listener: socket.socket, ready: Callable[[], object], drain: Drain, page: Page
 ) -> None:
     settings = node.settings
-    app = ASGIWrapper(Guard(make_app(node, page)))
+    # A worker listens only now: who came before would wait for its start, or be lost with it.
+    listen(settings, listener)
+    app = ASGIWrapper(Guard(make_app(node, page), node.waits, node.access_log))
     with trio.CancelScope() as everything:
         await serve_connections(
             app,
             of_hypercorn(settings),
             listener,
             node,
-            partial(_until_told, settings, node.waits, everything, ready),
+            partial(_until_told, settings, node.waits, everything, ready, drain),
         )
 
 
@@ -250,31 +288,45 @@ def of_hypercorn(settings: Settings) -> Config:
     # Hypercorn would end a connection after so many requests, and not always cleanly.
     config.keep_alive_max_requests = sys.maxsize
     config.include_server_header = False
-    config.loglevel = "WARNING"
+    # As a logger, for to one that it makes itself it gives a form of its own.
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
     config.websocket_max_message_size = FRAME_BYTES
     return config
 
 
 async def _until_told(
-    settings: Settings, waits: Waits, everything: trio.CancelScope, ready: Callable[[], object]
+    settings: Settings,
+    waits: Waits,
+    everything: trio.CancelScope,
+    ready: Callable[[], object],
+    drain: Drain,
 ) -> None:
     """Return when the server is to close: after a signal, once the waits have been answered.
 
     SIGTERM comes from an orchestrator, whose load balancer needs a moment to
-    see that the node is no longer ready; SIGINT comes from a person, and SIGHUP
-    from a terminal that was closed.
+    see that the node is no longer ready, unless it drains already; SIGINT comes
+    from a person, and SIGHUP from a terminal that was closed.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         ready()  # a signal that comes from now on lets what is under way end
-        told = await anext(signals)
-        waits.drain()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drain_first, waits, drain)
+            told = await anext(signals)
             nursery.start_soon(_until_told_again, signals, everything)
+            waits.drain()
             if told == signal.SIGTERM:
-                await trio.sleep(settings.drain_delay_seconds)
+                await trio.sleep_until(waits.drains_since + settings.drain_delay_seconds)
             with trio.move_on_after(LAST_ANSWERS_SECONDS):
                 await waits.ended()
             nursery.cancel_scope.cancel()
+
+
+async def _drain_first(waits: Waits, drain: Drain) -> None:
+    await drain.until_begun()
+    waits.drain()
+    await waits.ended()
+    drain.end()
 
 
 async def _until_told_again(signals: AsyncIterator[int], everything: trio.CancelScope) -> None:

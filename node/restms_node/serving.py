@@ -83,6 +83,7 @@ async def serve_connections(
                     await accepting.start(_accept, connections.serve, listeners, nursery)
                     await until_told()
                     accepting.cancel_scope.cancel()
+                    _take_the_last(listener, connections.serve, nursery)
             finally:
                 await context.terminated.set()
                 nursery.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
@@ -180,6 +181,25 @@ def _first(errors: BaseException) -> str:
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return f"{type(errors).__name__}: {errors}"[:200]
+
+
+def _take_the_last(
+    listener: socket.socket,
+    serve: Callable[[trio.SocketStream], Awaitable[None]],
+    connections: trio.Nursery,
+) -> None:
+    """Take all connections that have been made, and close the port before there are more.
+
+    Those that were left would be reset, and with them requests that nobody has seen.
+    """
+    while True:
+        try:
+            made, _ = listener.accept()
+        except OSError:  # there are none, or no files for them
+            break
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(made))
+        connections.start_soon(serve, stream)
+    listener.close()
 
 
 async def _accept(

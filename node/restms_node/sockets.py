@@ -6,6 +6,7 @@ does not keep up is sent nothing more until it has.
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 import trio
@@ -98,9 +99,10 @@ class Session:
                 if found is None:
                     await socket.send(self.subprotocol.beat())
                     continue
-                for one in found:
-                    self._unacknowledged.append(int(one[0]))
-                    await socket.send(self.subprotocol.message(self._deliveries, one))
+                with tail.delivered(found):
+                    for one in found:
+                        self._unacknowledged.append(int(one[0]))
+                        await socket.send(self.subprotocol.message(self._deliveries, one))
         except RestMSError as error:
             self._closing = _closing(error)
             scope.cancel()
@@ -131,7 +133,9 @@ class Session:
         number = target.number if isinstance(target, Token) else None
         if number is None or target != self._pipe.message(number):
             raise BadRequestError("What is acknowledged is not a message of this pipe.")
-        await messages.delete(self._node.broker, self._pipe.message(number))
+        message, tracing = self._pipe.message(number), self._node.tracing
+        with nullcontext() if tracing is None else tracing.acknowledging(self._request, message):
+            await messages.delete(self._node.broker, message)
         self._drop(number)
 
     async def _room(self, tail: Tail) -> int:

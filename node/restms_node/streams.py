@@ -72,7 +72,8 @@ async def _pieces(tail: Tail, framing: Framing) -> AsyncGenerator[bytes, None]:
                 found = await tail.next()
                 if found is None:
                     yield framing.beat
-                else:
+                    continue
+                with tail.delivered(found):
                     yield b"".join([framing.frame(one) for one in found])
     except (NotFoundError, UnavailableError, UnauthorizedError):
         # The pipe is deleted, the node goes down, the credentials have ended: whoever asks

@@ -1,7 +1,7 @@
 """The messages of a pipe as they come, for whoever sends them on: one reader, one place."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,6 +17,8 @@ from restms_node.node import Node
 from restms_node.waiting import GONE, Place, outcome_of
 
 T = TypeVar("T")
+
+_UNTRACED = nullcontext()
 
 MOST = 256
 ROOM = 256 * 1024  # bytes: what a stream has in memory at a time, but for one larger message
@@ -72,6 +74,15 @@ class Tail:
         if found is not None:
             self._node.broker.counts.messages[self._pipe.domain].delivered += len(found)
         return found
+
+    def delivered(self, found: Sequence[Delivered]) -> AbstractContextManager[object]:
+        """Return what is to be entered while these messages are sent."""
+        tracing = self._node.tracing
+        if tracing is None:
+            return _UNTRACED
+        traced = tracing.delivering(self._request, self._pipe)
+        traced.several(found)
+        return traced
 
     async def _read(self, most: int) -> list[Delivered] | None:
         return await self._inbox.read(Pull.WAIT, most, ROOM) or None

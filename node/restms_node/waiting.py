@@ -4,6 +4,7 @@ A notification is only a hint. Whatever wakes a wait, it reads again; and it
 reads by itself every few seconds, so a lost hint costs time, never a message.
 """
 
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -85,6 +86,7 @@ class Waits:
         self.ends: Counter[str] = Counter()
         self.wakeups: Counter[str] = Counter()
         self.streams: Counter[str] = Counter()
+        self.drains_since = math.inf
 
     async def until(
         self,
@@ -191,11 +193,15 @@ class Waits:
             self._parked_of[who] -= 1
             if not self._parked_of[who]:
                 del self._parked_of[who]
-            self._ended.set()
+            if not self.parked:
+                self._ended.set()
 
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
+        if self.draining:
+            return
         self.draining = True
+        self.drains_since = trio.current_time()
         self._draining.set()
         self._shards.wake_all()
 
@@ -206,7 +212,8 @@ class Waits:
     async def ended(self) -> None:
         """Wait until no wait is parked any more."""
         while self.parked:
-            self._ended = trio.Event()
+            if self._ended.is_set():
+                self._ended = trio.Event()
             await self._ended.wait()
 
     def _check_draining(self) -> None:

@@ -39,6 +39,7 @@ from restms_node.principals import Principal
 from restms_node.remembered import Remembered
 from restms_node.rules import Rule, Rules
 from restms_node.serving import serve_connections
+from restms_node.tracing import Tracing
 from restms_node.waiting import Waits
 from tests.servers import start_server
 from tests.waiting import wait_until
@@ -108,9 +109,12 @@ class _Lines(logging.Handler):
 class Nodes:
     """The nodes, in a thread of their own, for the time of a block."""
 
-    def __init__(self, rules: Sequence[Rule] | None, **settings: object) -> None:
+    def __init__(
+        self, rules: Sequence[Rule] | None, tracing: Tracing | None = None, **settings: object
+    ) -> None:
         """Begin; without rules the nodes have no authenticator."""
         self.authenticator = PlainText()
+        self._tracing = tracing
         self._rules = rules
         self._settings = settings
         self._audit = _Lines()
@@ -241,7 +245,7 @@ class Nodes:
             waits = Waits(broker.shards, most=100, reread_seconds=60)
             self._waits.append(waits)
             if self._rules is None:
-                node = Node(broker, waits, settings)
+                node = Node(broker, waits, settings, tracing=self._tracing)
             else:
                 access = Access([self.authenticator])
                 nursery.start_soon(access.run)
@@ -254,7 +258,7 @@ class Nodes:
                 config.include_server_header = False
                 config.graceful_timeout = 0.1
                 config.loglevel = "WARNING"
-                app = ASGIWrapper(Guard(make_app(node)))
+                app = ASGIWrapper(Guard(make_app(node), node.waits))
 
                 async def until_told() -> None:
                     task_status.started()

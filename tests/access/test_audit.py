@@ -263,6 +263,16 @@ def test_a_file_is_appended_to_and_made_anew_when_it_was_moved(tmp_path: Path) -
     assert json.loads(path.read_text())["request_id"] == "two"
 
 
+def test_a_new_file_is_for_whoever_runs_the_server_alone(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    with opened(path):
+        assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)  # as somebody wants it who reads it
+    with opened(path) as audit:
+        audit.refused(asked(), "one", status=403, reason="no_rule")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_behind_a_trusted_proxy_the_client_is_told_as_well(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     told = {"x-forwarded-for": "203.0.113.9, 198.51.100.7"}

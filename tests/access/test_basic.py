@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import argon2
@@ -266,6 +267,7 @@ def test_any_file_is_read_or_refused_by_its_line(text: str | bytes) -> None:
         (ALICE.replace("m=64", "m=99999999"), 1, "too much"),
         ("\udcff", 1, "UTF-8"),
     ],
+    ids=count(),  # they have hashes in them, made anew in each process
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_line(text: str, line: int, reason: str) -> None:
     with pytest.raises(LineError, match=reason) as caught:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ async def test_who_has_a_key_comes_in(access: Access) -> None:
         ".",
         "\u00e9" * 43,
     ],
+    ids=count(),  # they have keys in them, made anew in each process
 )
 async def test_any_other_key_is_refused(access: Access, key: str) -> None:
     with pytest.raises(UnauthorizedError) as caught:
@@ -120,6 +122,7 @@ def test_any_file_is_read_or_refused_by_its_line(text: str | bytes) -> None:
         (f"{LINES[1]}:a,", 1, "A name has"),
         (LINES[1].removesuffix("billing"), 1, "A name has"),
     ],
+    ids=count(),  # they have keys in them, made anew in each process
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_line(text: str, line: int, reason: str) -> None:
     with pytest.raises(LineError, match=reason) as caught:

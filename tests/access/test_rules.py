@@ -137,6 +137,7 @@ RULE = {"principal": "alice", "verbs": ["publish"], "domain": "default", "feed":
         ({"principal": "a\u0001"}, "a principal of 1"),
         ({"group": "staff"}, "either a principal or a group"),
         ({"principal": None}, "either a principal or a group"),
+        ({"principal": None, "group": "*"}, 'for whoever is known, principal is "*"'),
         ({"verbs": []}, "one or more of"),
         ({"verbs": "publish"}, "list of texts"),
         ({"verbs": ["read"]}, "configure, publish, subscribe, inspect"),

@@ -4,6 +4,7 @@ On 503 it waits as `Retry-After` says and repeats; where no whole answer came, i
 """
 
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,11 +40,15 @@ class Answer:
 
 @dataclass
 class Client:
-    """One connection at a time to one address, made when it is needed."""
+    """One connection at a time to one address, made when it is needed.
+
+    `told` counts what became of requests: the status of each, or that there was no whole answer.
+    """
 
     address: tuple[str, int]
     cuts: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
     _stream: trio.SocketStream | None = None
     _http: h11.Connection = field(default_factory=lambda: h11.Connection(h11.CLIENT))
 
@@ -103,21 +108,29 @@ class Client:
         """
         try:
             await self._send(method, path, body, dict(headers or {}))
-            event = await self._next()
-            while isinstance(event, h11.InformationalResponse):
-                event = await self._next()
-            if not isinstance(event, h11.Response):
-                raise CutError("no answer")
-            named = {name.decode(): value.decode() for name, value in event.headers}
-            head = Answer(event.status_code, named)
-            if head.status in LOST:
-                raise CutError(f"{head.status} by the balancer")
+            head = await self._head(method)
             async with aclosing(self._pieces()) as pieces:
                 yield head, pieces
-        except (OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
+        except (CutError, OSError, trio.BrokenResourceError, h11.ProtocolError) as error:
+            self.told[f"{method} cut"] += 1
             raise CutError(str(error)) from error
         finally:
             await self._leave()
+
+    async def _head(self, method: str) -> Answer:
+        event = await self._next()
+        while isinstance(event, h11.InformationalResponse):
+            event = await self._next()
+        if not isinstance(event, h11.Response):
+            raise CutError("no answer")
+        head = Answer(
+            event.status_code, {name.decode(): value.decode() for name, value in event.headers}
+        )
+        hopeless = head.status == 503 and "retry-after" not in head.headers
+        self.told[f"{method} {head.status}{' without Retry-After' * hopeless}"] += 1
+        if head.status in LOST:
+            raise CutError(f"{head.status} by the balancer")
+        return head
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -126,6 +139,8 @@ class Client:
             await trio.aclose_forcefully(stream)
 
     async def _send(self, method: str, path: str, body: Body, headers: dict[str, str]) -> None:
+        if self._stream is not None and self._stream.socket.is_readable():
+            await self.close()  # it was idle for too long, and has been closed at the other end
         if self._stream is None:
             self._stream = await trio.open_tcp_stream(*self.address)
             self._http = h11.Connection(h11.CLIENT)

@@ -212,6 +212,7 @@ class OverWebSocket(Reader):
             try:
                 await self._speak(stream, WSConnection(ConnectionType.CLIENT))
             except (CutError, OSError, trio.BrokenResourceError, ProtocolError):
+                self.client.told["WebSocket cut"] += 1
                 await self.client.cut()
             finally:
                 await trio.aclose_forcefully(stream)
@@ -252,6 +253,8 @@ class OverWebSocket(Reader):
         return [said["message"]["href"]]
 
     async def _ended(self, event: Event) -> None:
+        if isinstance(event, CloseConnection):
+            self.client.told[f"WebSocket closed {event.code}"] += 1
         if isinstance(event, RejectConnection):
             await self._rejected(event)
         elif isinstance(event, CloseConnection) and event.code == 4404:

@@ -47,7 +47,10 @@ async def run(plan: Plan, tell: Callable[[str], object]) -> Ledger:
             nursery.start_soon(faults.watch_primary, setting, ledger)
             await _load(plan, population, setting, ledger, blows)
             tell("the faults are over")
-            await _end(population, setting, ledger)
+            await _within(
+                MENDED_SECONDS, lambda: readiness.all_ready(setting), "all are ready", ledger
+            )
+            await end(population, ledger)
             nursery.cancel_scope.cancel()
         await population.close()
         ledger.close()
@@ -79,8 +82,8 @@ async def _load(
         ledger.violation("silence", "not every publish was answered in the end")
 
 
-async def _end(population: Population, setting: Setting, ledger: Ledger) -> None:
-    """Wait until all is mended and empty; then see that everybody still works."""
+async def end(population: Population, ledger: Ledger, *, last_words: bool = True) -> None:
+    """Wait until all is empty; then see that everybody still works."""
 
     async def drained() -> bool:
         return not ledger.owed() and await population.drained()
@@ -96,8 +99,9 @@ async def _end(population: Population, setting: Setting, ledger: Ledger) -> None
             return True
         return False
 
-    await _within(MENDED_SECONDS, lambda: readiness.all_ready(setting), "all are ready", ledger)
     await _within(DRAINED_SECONDS, drained, "all pipes are empty", ledger)
+    if not last_words:
+        return
     begun = ledger.now()
     await _within(HEARD_SECONDS, all_heard, "all readers had the last words", ledger)
     for name in _silent(population, ledger, begun):

@@ -66,13 +66,21 @@ def servers(
             os.environ.get("RESTMS_SMALL_URL"),
         )
         return
+    from tests.guarded import Guarded
     from tests.nodes import Cluster
 
     config = tmp_path_factory.mktemp("config") / "restms.toml"
     config.write_text(CONFIG)
-    with Cluster(2, "--config", str(config), *request.param) as cluster:
-        urls = cluster.urls
-        yield urls, cluster.add(*SMALL).url
+    # With the access list that we ship: so all that this suite asks for is known to be allowed.
+    redis = Guarded(tmp_path_factory.mktemp("redis"))
+    try:
+        with Cluster(2, "--config", str(config), *request.param, redis=redis) as cluster:
+            urls = cluster.urls
+            yield urls, cluster.add(*SMALL).url
+        with redis.client() as client:
+            assert client.acl_log() == []
+    finally:
+        redis.close()
 
 
 @pytest.fixture(scope="session")

@@ -272,8 +272,9 @@ def test_a_user_is_added_and_taken_out_while_nodes_run(
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_node_that_others_reach_must_ask(guarded: Guarded, workers: str) -> None:
+    options = ("--bind", "0.0.0.0:0", "--workers", workers, "--log-format", "human")
     with pytest.raises(RuntimeError, match=r"restms: 0\.0\.0\.0:0 can be reached from other"):
-        Cluster(1, "--bind", "0.0.0.0:0", "--workers", workers, redis=guarded.cluster.redis)
+        Cluster(1, *options, redis=guarded.cluster.redis)
 
 
 def test_workers_ask_as_well_and_say_once_what_is_wrong(
@@ -290,8 +291,9 @@ def test_workers_ask_as_well_and_say_once_what_is_wrong(
     (tmp_path / "users").write_text("\nalice:secret\n")
     with pytest.raises(RuntimeError) as caught:
         Cluster(1, "--config", str(config), "--workers", "2", redis=guarded.cluster.redis)
-    told = [line for line in str(caught.value).splitlines() if line.startswith("restms: ")]
-    assert told == [f"restms: {tmp_path}/users:2: What follows the name is no hash of argon2id."]
+    told = [line for line in str(caught.value).splitlines() if '"critical"' in line]
+    fault = f"{tmp_path}/users:2: What follows the name is no hash of argon2id."
+    assert [json.loads(line)["message"] for line in told] == [fault]
 
 
 def test_no_secret_is_in_the_log(guarded: Guarded, client: httpx.Client) -> None:

@@ -1,6 +1,5 @@
 """Message numbers over restarts and failovers: which URIs hold, and which end at once."""
 
-import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -8,50 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import redis
-
 from tests.clusters import RedisCluster
 from tests.conformance.streaming import SSE
+from tests.end_to_end.alone import Alone
 from tests.end_to_end.conftest import Client, name, parked, text, until
 from tests.end_to_end.writers import uris
-from tests.nodes import Cluster, Node
+from tests.nodes import Cluster
 from tests.servers import Server, start_replica, start_server
 
 Clients = Callable[[Cluster], Client]
-
-
-class Alone(Cluster):
-    """One node with its embedded server, in a directory that stays."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.nodes = [self._started()]
-
-    def _started(self) -> Node:
-        # The last --redis counts: none.
-        options = ("--redis", "", "--data-dir", str(self.directory / "data"))
-        node = Node(self.directory, "alone", "", options)
-        node.await_url()
-        return node
-
-    def again(self, how: signal.Signals) -> None:
-        """End it, and start another."""
-        self.end(how)
-        self.nodes = [self._started()]
-
-    def end(self, how: signal.Signals) -> None:
-        if how is signal.SIGKILL:
-            socket = (self.directory / "data" / "socket").read_text()
-            with redis.Redis(unix_socket_path=socket) as client:
-                server = client.info("server")["process_id"]
-            self.nodes[0].kill()
-            os.kill(server, how)
-        else:
-            self.nodes[0].signal(how)
-            assert self.nodes[0].ended() == 0
-
-    def close(self) -> None:
-        self.nodes[0].close()
 
 
 def asynclet(client: Client, pipe: str, node: int | None = None) -> str:
@@ -71,7 +35,7 @@ def test_uris_hold_over_an_orderly_restart_of_the_embedded_server(
                 cluster.again(how)
             else:
                 cluster.nodes[0].kill()  # but not its server, which the next one ends in order
-                cluster.nodes = [cluster._started()]
+                cluster.nodes = [cluster.started()]
             assert name(asynclet(client, empty)) == f"{name(empty)}-1"
             assert text(client.send("GET", f"{full}-1")) == "one"
         wait = client.later("GET", f"{empty}-1")
@@ -105,12 +69,12 @@ def test_a_backup_that_is_put_back_does_not_use_numbers_again(
         pipe = client.new_pipe()
         cluster.end(signal.SIGINT)
         shutil.copytree(tmp_path / "data", tmp_path / "backup")
-        cluster.nodes = [cluster._started()]
+        cluster.nodes = [cluster.started()]
         client.publish(name(pipe), "lost")
         cluster.end(signal.SIGINT)
         shutil.rmtree(tmp_path / "data")
         (tmp_path / "backup").rename(tmp_path / "data")
-        cluster.nodes = [cluster._started()]
+        cluster.nodes = [cluster.started()]
         assert client.send("GET", f"{pipe}-1").status_code == 404
         client.publish(name(pipe), "new")
         assert client.send("GET", f"{pipe}-1").status_code == 404

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.nodes import LISTENS, Cluster
+from tests.readme import check_three_lines, three_lines
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -18,29 +19,9 @@ DOCS = ROOT / "docs"
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's lines need curl")
 def test_the_curl_lines_publish_wait_and_acknowledge(tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text().split("## Three lines")[1].split("\n## ")[0]
-    make_pipe, lines = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    publish, wait, acknowledge = lines.splitlines()
     with Cluster(0) as cluster:
-        # The address that the README prints may be taken here: curl goes elsewhere for it.
         node = cluster.add().url.removeprefix("http://")
-        (tmp_path / ".curlrc").write_text(f'connect-to = "127.0.0.1:8080:{node}"\n')
-        # The reader first: it waits for what is published after it has begun.
-        script = f"set -eu\n{make_pipe}\n{wait} > read & reader=$!\n{publish}\nwait $reader\n"
-        script += f"cat read\n{acknowledge}\ncurl -s -o end -w '%{{http_code}}' \"$pipe-1\"\n"
-        done = subprocess.run(
-            ["bash", "-c", script],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=tmp_path,
-            env={**os.environ, "CURL_HOME": str(tmp_path)},
-        )
-    assert done.returncode == 0, done.stderr
-    assert '<message count="1"/>' in done.stdout
-    assert "Hello, world</content>" in done.stdout
-    assert done.stdout.endswith("404")
+        check_three_lines(three_lines(node, tmp_path))
 
 
 def shape(transcript: str) -> str:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.end_to_end.conftest import Client, name, text, until
-from tests.nodes import Cluster
+from tests.nodes import Cluster, Node
 
 CONFIG = """
 audit_log = "{directory}/audit.log"
@@ -73,11 +73,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     one.keys["station"] = one.key("station", "--groups", "stations")
     one.keys["analyst"] = one.key("analyst")
     one.keys["guest"] = one.key("guest", "--groups", "guests,others")
-    with Cluster(1, "--config", str(config)) as cluster:
+    with Cluster(1, "--config", str(config), "--access-log") as cluster:
         cluster.add("--no-lane")
         one.client = Client(cluster)
         yield one
         one.client.close()
+
+
+def principals(node: Node) -> set[str]:
+    """Who has a line in a node's access log."""
+    lines = [json.loads(line) for line in node.log().splitlines()]
+    return {line["principal"] for line in lines if line.get("logger") == "restms.requests"}
 
 
 def test_each_does_what_rules_let_it(world: World) -> None:
@@ -109,6 +115,8 @@ def test_each_does_what_rules_let_it(world: World) -> None:
     }
     told = (world.directory / "audit.log").read_text() + world.client.cluster.log()
     assert secret not in told
+    for node in world.client.cluster.nodes:
+        until(lambda node=node: {"station", "analyst"} <= principals(node))
     assert not any(key in told for key in world.keys.values())
 
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from restms_node import command, server
-from restms_node.command import OneLine, main
+from restms_node.command import main
 from restms_node.config import Settings
 from restms_node.options import options
 from restms_node.values import SWITCH
@@ -155,24 +155,10 @@ def test_ctrl_c_while_settings_are_read_ends_it(monkeypatch: pytest.MonkeyPatch)
     assert main(["serve"]) == 130
 
 
-def test_an_event_is_one_line_whatever_is_in_it() -> None:
-    record = logging.makeLogRecord(
-        {
-            "name": "restms.test",
-            "levelno": logging.ERROR,
-            "levelname": "ERROR",
-            "msg": "sent: %s",
-            "args": ("x\r\n2001-01-01 INFO forged",),
-            "exc_info": (ValueError, ValueError("a fault\nof two lines"), None),
-        }
-    )
-    line = rf"{TIME} ERROR restms\.test sent: x\\r\\n2001.*ValueError: a fault\\nof two lines"
-    assert re.fullmatch(line, OneLine().format(record))
-
-
 def test_the_module_is_the_command_and_logs_to_standard_error(tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", "restms_node", "serve"]
     done = subprocess.run(
-        [sys.executable, "-m", "restms_node", "serve", "--max-waits", "0"],
+        [*serve, "--max-waits", "0", "--log-format", "human"],
         cwd=tmp_path,
         env={**os.environ, "RESTMS_PORT": "80"},
         capture_output=True,

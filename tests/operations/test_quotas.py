@@ -9,7 +9,7 @@ import trio
 
 from restms_cluster import contents, feeds, joins, measure, messages, pipes
 from restms_cluster.broker import Broker
-from restms_cluster.errors import FullError
+from restms_cluster.errors import FullError, TooLargeError
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName, Token
 from restms_cluster.scripts import Outcome
@@ -122,6 +122,22 @@ async def test_two_nodes_keep_a_domain_in_its_quota_and_find_what_room_there_is(
                     await world.clear()
             assert taken(client) <= QUOTA + OVERSHOOT
     assert refused > 3
+
+
+@pytest.mark.parametrize("embed", [65_536, 2 * QUOTA])
+async def test_what_would_not_fit_in_an_empty_domain_is_refused_for_good(
+    joined: Joined, embed: int
+) -> None:
+    async with joined(bytes_per_domain=QUOTA, embed_bytes=embed) as broker:
+        pipe = (await pipes.create(broker, DEFAULT, "")).token
+        for size, error in ((QUOTA + 1, TooLargeError), (QUOTA - 100, FullError)):
+            content = Embedded("a/b", b"m" * size)
+            with pytest.raises(error):
+                await messages.publish(
+                    broker, FEED, [Draft({"address": str(pipe)}, (), (content,))]
+                )
+            with pytest.raises(error):
+                await stage(broker, FEED, "a/b", content.data)
 
 
 async def test_what_a_domain_takes_is_measured_in_many_calls(

@@ -1,4 +1,4 @@
-"""The wheel: it installs by itself, runs from anywhere, and brings nothing but its own."""
+"""What is released: complete, the same whoever makes it, and running from anywhere."""
 
 import os
 import re
@@ -7,46 +7,68 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
+from build.env import DefaultIsolatedEnv
+from packaging.metadata import Metadata
+
+from tests.packaging import dist
+from tests.readme import check_three_lines, three_lines
 
 PROJECT = Path(__file__).parents[2]
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "cluster", "node", "scripts")
+PACKED = {*dist.PACKED, "restms.egg-info"}
 PACKAGES = {"restms_cluster", "restms_node", "restms_scripts"}
 
-BUILD_SECONDS = 300
 INSTALL_SECONDS = 300
 RUN_SECONDS = 60
 LISTENS = re.compile(r"restms (\S+) listens on (http://127\.0\.0\.1:\d+), data in (.+)\n")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built of a copy: a build leaves files behind that could get into the next."""
-    copy = tmp_path_factory.mktemp("source")
-    for name in SOURCES:
-        if (PROJECT / name).is_dir():
-            shutil.copytree(
-                PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copy(PROJECT / name, copy)
-    run(sys.executable, "-m", "build", "--wheel", str(copy), seconds=BUILD_SECONDS)
-    [built] = (copy / "dist").glob("*.whl")
-    return built
+def tools() -> Iterator[DefaultIsolatedEnv]:
+    with DefaultIsolatedEnv() as tools:
+        yield tools
+
+
+@pytest.fixture(scope="module")
+def made(tools: DefaultIsolatedEnv, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The source distribution, and the wheel that was made of it."""
+    return dist.make_with(tools, PROJECT, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def sdist(made: tuple[Path, Path]) -> Path:
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def wheel(made: tuple[Path, Path]) -> Path:
+    return made[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the source distribution is unpacked to."""
+    place = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(place, filter="data")
+    [folder] = place.iterdir()
+    return folder
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment with the wheel and what it depends on."""
     place = tmp_path_factory.mktemp("environment")
-    run(sys.executable, "-m", "venv", str(place), seconds=INSTALL_SECONDS)
-    python = str(place / "bin" / "python")
-    run(python, "-m", "pip", "install", "--quiet", str(wheel), seconds=INSTALL_SECONDS)
+    run(sys.executable, "-m", "venv", "--without-pip", str(place), seconds=INSTALL_SECONDS)
+    install = ("install", "--quiet", "--no-compile", str(wheel))
+    pip = (sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"))
+    run(*pip, *install, seconds=INSTALL_SECONDS)
     return place
 
 
@@ -113,6 +135,44 @@ def first_line(process: subprocess.Popen[str], log: Path) -> str:
     return line
 
 
+def files_in(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_sources_are_all_there_and_nothing_else(unpacked: Path, tmp_path: Path) -> None:
+    dist.copy_sources(PROJECT, tmp_path / "sources")
+    sources = files_in(tmp_path / "sources")
+    packed = {name for name in files_in(unpacked) if name.partition("/")[0] not in PACKED}
+    assert packed == sources
+    assert {"Makefile", "docs/operations.md", "tests/packaging/test_wheel.py"} < packed
+    assert all((unpacked / n).read_bytes() == (PROJECT / n).read_bytes() for n in packed)
+
+
+def test_whoever_makes_them_of_these_sources_gets_the_same(
+    tools: DefaultIsolatedEnv, made: tuple[Path, Path], unpacked: Path, tmp_path: Path
+) -> None:
+    again = dist.make_with(tools, unpacked, tmp_path)
+    assert [path.name for path in again] == [path.name for path in made]
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in made]
+
+
+def test_it_says_what_it_is(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        text = archive.read(name)
+        assert name.replace("METADATA", "licenses/LICENSE") in archive.namelist()
+    said = Metadata.from_email(text, validate=True)  # raises where something is wrong
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert (said.name, str(said.version)) == ("restms", project["version"])
+    assert said.license_expression == "MIT"
+    assert said.description == (PROJECT / "README.md").read_text()
+    assert said.description_content_type == "text/markdown"
+    assert {*(said.provides_extra or ())} == {*project["optional-dependencies"]}
+    head = re.search(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert head is not None
+    assert head[1] == project["version"]  # the changes of this version stand first
+
+
 def test_it_has_the_packages_and_their_data_only(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -144,7 +204,8 @@ def test_it_tells_its_version(environment: Path, wheel: Path, tmp_path: Path) ->
     assert told == f"restms {wheel.name.split('-')[1]}\n"
 
 
-def test_it_serves_and_ends_when_told(
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's lines need curl")
+def test_it_serves_the_readmes_lines_and_ends_when_told(
     served: tuple[subprocess.Popen[str], str], tmp_path: Path, wheel: Path
 ) -> None:
     process, line = served
@@ -152,9 +213,7 @@ def test_it_serves_and_ends_when_told(
     assert said is not None, line
     assert said[1] == wheel.name.split("-")[1]
     assert said[3] == str(tmp_path / "data")
-    answer = httpx.get(f"{said[2]}/restms/domain/default", timeout=RUN_SECONDS)
-    assert answer.status_code == 200
-    assert 'name="default"' in answer.text
+    check_three_lines(three_lines(said[2].removeprefix("http://"), tmp_path))
     process.send_signal(signal.SIGTERM)
     assert process.wait(RUN_SECONDS) == 0, (tmp_path / "log").read_text()
     assert not (tmp_path / "data" / "redis.sock").exists()

@@ -134,7 +134,7 @@ def serving_at(
         told, ended = trio.Event(), trio.Event()
 
         async def run() -> None:
-            app = ASGIWrapper(Guard(make_app(node)))
+            app = ASGIWrapper(Guard(make_app(node), node.waits))
             await serve_connections(app, of_hypercorn(settings), listener, node, until_told)
             ended.set()
 

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from restms_cluster.formats import FORMAT, DomainUpgrade
 from restms_cluster.names import Kind, Token
 from restms_cluster.transitions import (
     DomainConfigure,
@@ -52,7 +53,10 @@ def coming(do: Run, pipe: str) -> int:
 
 def enter(do: Run, server: str, rested: str = "") -> bool:
     """A node meets a server; whether a new epoch began."""
-    return bool(do(DomainEnter("default", server, rested))[1])
+    do(DomainUpgrade("default", FORMAT))
+    word, begun = do(DomainEnter("default", server, rested, FORMAT))
+    assert word == "ok"
+    return bool(begun)
 
 
 def test_a_server_that_changes_moves_the_numbers_and_one_that_does_not_leaves_them(
@@ -208,7 +212,7 @@ class Histories(RuleBasedStateMachine):
             time.sleep(0.0002)
         self.entered = now
         self.runs += 1
-        self.do(DomainEnter("default", f"run {self.runs}", ""))
+        enter(self.do, f"run {self.runs}")
         return f"run {self.runs}"
 
     def milliseconds(self) -> int:

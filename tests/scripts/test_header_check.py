@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from restms_cluster.formats import DomainUpgrade
 from restms_cluster.scripts import Library, Transition, check
 from restms_cluster.transitions import TRANSITIONS
 
@@ -16,7 +17,7 @@ def test_every_script_has_a_stub_that_fits() -> None:
         for path in files("restms_scripts").iterdir()
         if path.name.endswith(".lua") and not path.name.startswith(("lib_", "profile_"))
     }
-    assert scripts == {stub.script() for stub in TRANSITIONS}
+    assert scripts == {stub.script() for stub in (*TRANSITIONS, DomainUpgrade)}
 
 
 def test_a_stub_with_another_field_is_refused() -> None:

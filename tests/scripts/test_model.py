@@ -198,13 +198,13 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @invariant()
     def bodies_are_held_by_someone(self) -> None:
-        references = 0
-        for name in self.client.scan_iter("*:body:*"):
-            references += int(self.client.hget(name, "n") or 0)
-        held = 0
-        for pipe in self.held:
-            entries = self.client.xrange(f"restms:{{default}}:pipe:{pipe}:messages")
-            held += sum(b"b" in fields for _, fields in entries)
+        with self.client.pipeline(transaction=False) as asked:
+            for name in self.client.scan_iter("*:body:*", count=1000):
+                asked.hget(name, "n")
+            references = sum(int(count or 0) for count in asked.execute())
+            for pipe in self.held:
+                asked.xrange(f"restms:{{default}}:pipe:{pipe}:messages")
+            held = sum(b"b" in fields for entries in asked.execute() for _, fields in entries)
         assert references == held
 
     def teardown(self) -> None:

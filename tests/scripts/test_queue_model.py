@@ -145,8 +145,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     def queued(self) -> list[str]:
         items = self.client.zrange("restms:{default}:index:2:queue", 0, -1)
-        bodies = [item.decode().split(" ")[0] for item in items]
-        return [self.client.hget(f"restms:{{default}}:body:{b}", "i").decode() for b in bodies]
+        with self.client.pipeline(transaction=False) as asked:
+            for item in items:
+                asked.hget(f"restms:{{default}}:body:{item.decode().split(' ')[0]}", "i")
+            return [name.decode() for name in asked.execute()]
 
     def on_their_way(self) -> list[str]:
         names = []

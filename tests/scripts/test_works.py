@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ from restms_cluster.transitions import (
     PipeDelete,
     PipeRead,
 )
-from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks, told
+from tests.leaks import BOUNDS, LIBRARY, check_keys, check_no_leaks, run_text
 from tests.scripts.conftest import IDLE, explore, joining, listed, posting, stored
 from tests.servers import Server, start_server
 
@@ -47,10 +48,15 @@ FEEDS = {"all": "fanout", "topics": "topic", "some": "direct", "work": "rotator"
 
 def small_run(client: "redis.Redis[bytes]", transition: Transition) -> list[Any]:
     """Run a script with small constants."""
-    text = LIBRARY.text(transition.script())
+    return run_text(client, small_text(transition.script()), transition)
+
+
+@cache
+def small_text(script: str) -> str:
+    text = LIBRARY.text(script)
     for name, value in SMALL.items():
         text = re.sub(rf"^local {name} = \d+", f"local {name} = {value}", text, flags=re.MULTILINE)
-    return told(transition, client.eval(text, *transition.arguments()))
+    return text
 
 
 @pytest.fixture(scope="module")
