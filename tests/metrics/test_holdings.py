@@ -20,9 +20,15 @@ def holders(urls: list[str]) -> list[int]:
     return [number for number, one in enumerate(found) if all(one)]
 
 
+def until_empty(urls: list[str]) -> None:
+    """Wait until it is seen that what other tests made is deleted."""
+    wait_until(lambda: told(urls, PIPES) == told(urls, STORED) == told(urls, OLDEST) == 0)
+
+
 def test_messages_are_stored_in_pipes_and_queues_of_all_feeds(
     client: Client, urls: list[str]
 ) -> None:
+    until_empty(urls)
     feed = client.create_feed(unique("news"), "fanout")
     with grows(urls, PIPES, 3):
         pipe, *_ = [client.create_joined(feed) for _ in range(3)]
@@ -39,6 +45,7 @@ def test_messages_are_stored_in_pipes_and_queues_of_all_feeds(
 def test_the_oldest_message_grows_older_until_somebody_acknowledges_it(
     client: Client, urls: list[str]
 ) -> None:
+    until_empty(urls)
     work = client.create_feed(unique("work"), "rotator")
     client.post_messages(work, message())
     wait_until(lambda: told(urls, OLDEST) > 0.5)
