@@ -8,12 +8,14 @@ local pipes = ARGV[3]
 local idle = ARGV[4]
 local bounds = ARGV[5]
 
---@ include profiles lib_messaging lib_removal
-
+-- First of all: every node asks, and all but one are done here.
 local holder = redis.call('GET', domain .. ':lease')
 if holder and holder ~= node then
   return { 'held' }
 end
+
+--@ include profiles lib_messaging lib_removal
+
 redis.call('SET', domain .. ':lease', node, 'PX', lease)
 -- While no node swept, no node served: readers could not use their pipes, and
 -- have the whole idle time from now on to come back.

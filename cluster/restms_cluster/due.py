@@ -2,16 +2,17 @@
 
 It is all in Redis, and any node does it: whoever asks first. A node asks when
 a hint says that something is due, when the next thing it knows of is, and
-every second in any case, so that what a killed node left is soon taken up.
+so often in any case that some node does every second (`turns.py`): what a
+killed node left is soon taken up.
 """
 
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import trio
 
+from restms_cluster import turns
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.errors import RestMSError
 from restms_cluster.keys import due_key
@@ -29,7 +30,10 @@ _log = logging.getLogger("restms.due")
 
 
 async def do(broker: Broker, domain: str) -> tuple[int, float]:
-    """Do all that is due. Returns how many delayed messages were fired, and the seconds to rest."""
+    """Do all that is due. Returns how many delayed messages were fired, and when to ask again.
+
+    That is in so many seconds: when the next thing is due, or else when it is this node's turn.
+    """
     fired = 0
     while True:
         answer = await broker.run(DomainDue(domain, broker.node, broker.bounds))
@@ -37,8 +41,11 @@ async def do(broker: Broker, domain: str) -> tuple[int, float]:
         for late in answer.values[2]:
             broker.counts.messages[domain].lateness.add(late / MILLISECONDS)
         if answer.outcome is not Outcome.MORE:
-            rest = int(answer.values[1]) / MILLISECONDS
-            return fired, ASK_SECONDS if rest < 0 else min(rest, ASK_SECONDS)
+            nodes = broker.shards.home(domain).nodes
+            due, turn = int(answer.values[1]) / MILLISECONDS, turns.share(ASK_SECONDS, nodes)
+            if not 0 <= due < turn:
+                return fired, turn
+            return fired, due if fired else due + turns.lateness(LATE_SECONDS, nodes)
         await trio.lowlevel.checkpoint()
 
 
@@ -54,10 +61,9 @@ async def run(broker: Broker, domain: str) -> None:
 
 
 async def _until_out_of_reach(broker: Broker, domain: str, wakeup: Wakeup) -> None:
-    late = 0.0
     while True:
         fired, rest = await do(broker, domain)
-        if rest < ASK_SECONDS:
-            late = 0.0 if fired else LATE_SECONDS
-            rest += late * random.random()
-        await wakeup(rest)
+        hinted = await wakeup(rest)
+        nodes = broker.shards.home(domain).nodes
+        if hinted and not fired and nodes > turns.LOOKERS:
+            await trio.sleep(turns.lateness(LATE_SECONDS, nodes))

@@ -9,7 +9,7 @@ from functools import partial
 import trio
 from redis.exceptions import ResponseError
 
-from restms_cluster import domains, due, epochs, measure, survey, sweep
+from restms_cluster import domains, due, epochs, measure, survey, sweep, turns
 from restms_cluster.address import Address
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.calls import Calls
@@ -202,6 +202,7 @@ async def _check(broker: Broker) -> None:
                 if await epochs.enter(shard.connection, sorted(shard.domains), broker.library):
                     shard.notifications.wake_all()
                 await _request_hints(broker, shard)
+                shard.nodes = await turns.count(shard)
                 arrived = await shard.notifications.round_trip(shard.connection)
             except NewerFormatError as error:
                 _log.error("%s", error.text)

@@ -7,7 +7,10 @@ and only the answer is dropped: this is what keeps the others' answers right.
 
 Calls that join() makes in one turn of the loop with the same head travel as
 one command: what a script costs before it does anything is paid once for all
-of them, and nobody waits for anybody.
+of them. Nobody waits for a group to fill; but while two groups of the same head
+are under way, what comes gathers in the next one. So where many nodes keep
+Redis busy, each sends fewer and larger groups, and the whole of them can do
+as much as a few; and where Redis has time, hardly ever two are under way.
 """
 
 from collections import deque
@@ -31,6 +34,8 @@ from restms_cluster.link import (
 
 BYTES_A_MESSAGE = 2048  # beyond that, bytes are what weighs
 HEAVIEST = 1000  # what a group may weigh before it goes: a script must not stall Redis
+ENOUGH = 100  # from here on to gather more saves next to nothing, and the group goes
+UNDER_WAY = 2  # groups of one head: Redis has the next one when it is done with one
 
 Head: TypeAlias = tuple[Argument, ...]
 
@@ -68,6 +73,7 @@ class _Group:
         "count",
         "error",
         "head",
+        "posted",
         "since",
         "tasks",
         "weight",
@@ -76,6 +82,7 @@ class _Group:
     def __init__(self, head: Head, groups: "dict[Head, _Group]") -> None:
         self.head = head
         self.weight = 0
+        self.posted = False
         self.count = 1
         self.answers: list[Answer] = []
         self.error: StateUnavailableError | None = None
@@ -124,6 +131,7 @@ class Pipeline:
         self._waiting: deque[_Request | _Group] = deque()
         self._groups: dict[Head, _Group] = {}
         self._left = trio.Event()
+        self._under_way: dict[Head, int] = {}
 
     async def request(self, data: bytes, count: int) -> list[Answer]:
         """Send `count` packed commands at once; return their answers.
@@ -149,10 +157,12 @@ class Pipeline:
         weight += len(packed) // BYTES_A_MESSAGE
         group = self._groups.get(head)
         if group is None or group.weight + weight > HEAVIEST:
+            if group is not None:
+                self._post(group)
             group = _Group(head, self._groups)
-            self._waiting.append(group)
-            self._link.post(group)
         place = group.add(packed, len(call), weight)
+        if group.weight >= ENOUGH or self._under_way.get(head, 0) < UNDER_WAY:
+            self._post(group)
         await trio.lowlevel.wait_task_rescheduled(partial(group.abandon, place))
         if group.error is not None:
             # Each caller gets an error of its own, for each adds its own traceback.
@@ -169,12 +179,34 @@ class Pipeline:
 
     def fail(self, cause: StateUnavailableError) -> None:
         """End all requests that have no answer yet."""
-        while self._waiting:
-            request = self._waiting.popleft()
+        held = [group for group in self._groups.values() if not group.posted]
+        for request in (*self._waiting, *held):
             # Each caller gets an error of its own, for each adds its own traceback.
             kind = LostError if isinstance(cause, LostError) else StateUnavailableError
             request.error = kind(cause.text)
             request.finish()
+        self._waiting.clear()
+        self._groups.clear()
+
+    def _post(self, group: _Group) -> None:
+        """Have a group go, with what is added until it is written."""
+        if not group.posted:
+            group.posted = True
+            self._under_way[group.head] = self._under_way.get(group.head, 0) + 1
+            self._waiting.append(group)
+            self._link.post(group)
+
+    def _arrived(self, group: _Group) -> None:
+        """Have the next group of the same head go: one less is under way."""
+        head = group.head
+        left = self._under_way[head] - 1
+        if left:
+            self._under_way[head] = left
+        else:
+            del self._under_way[head]
+        following = self._groups.get(head)
+        if following is not None:
+            self._post(following)
 
     async def _read(self) -> None:
         waiting = self._waiting
@@ -188,6 +220,8 @@ class Pipeline:
                 if len(request.answers) == request.count:
                     waiting.popleft()
                     request.finish()
+                    if type(request) is _Group:
+                        self._arrived(request)
                 if isinstance(answer, DemotedError):
                     demoted = answer
             if demoted is not None:

@@ -56,6 +56,7 @@ class Shard:
         self.keeper = keeper or Keeper()
         self.address = address
         self.domains = set(domains)
+        self.nodes = 1  # that have them, as far as is known
         self.loads = Loads()
         self._node = node
         self._timeout = timeout

@@ -1,7 +1,7 @@
 """Housekeeping: idle pipes are collected, and what was deleted is freed.
 
 One node at a time does it for a domain: the one that holds the domain's
-lease, which expires when its node dies. Every round also puts back the
+lease, which expires when its node dies. It also puts back the
 configured feeds, so that even a wiped Redis heals by itself.
 """
 
@@ -10,7 +10,7 @@ import time
 
 import trio
 
-from restms_cluster import domains
+from restms_cluster import domains, turns
 from restms_cluster.broker import MILLISECONDS, Broker
 from restms_cluster.errors import RestMSError, StartError
 from restms_cluster.model import ConfiguredDomain
@@ -22,8 +22,8 @@ PIPES_A_ROUND = 20  # collected in one script call, each with its joins
 _log = logging.getLogger("restms.sweep")
 
 
-async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
-    """Do one domain's housekeeping if this node holds its lease. Returns the pipes collected."""
+async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int | None:
+    """Do one domain's housekeeping. Returns the pipes collected; None if another has the lease."""
     collected = 0
     lease = int(lease_seconds * MILLISECONDS)
     while True:
@@ -33,7 +33,7 @@ async def sweep(broker: Broker, domain: str, lease_seconds: float) -> int:
         )
         if answer.outcome is Outcome.HELD:
             broker.counts.sweeps_no_more(domain)
-            return collected
+            return None
         broker.counts.sweeps(domain, time.time(), begun + lease_seconds)
         idle, *counted = answer.values
         collected += int(idle)
@@ -70,11 +70,16 @@ def _count(
 
 async def run(broker: Broker, domain: ConfiguredDomain, seconds: float) -> None:
     """Sweep one domain every so many seconds, for ever."""
+    pause = seconds
     while True:
-        await trio.sleep(seconds)
+        await trio.sleep(pause)
+        pause = seconds
         try:
             # First what frees memory: the rest may not be possible without it.
             collected = await sweep(broker, domain.name, 3 * seconds)
+            if collected is None:
+                pause = turns.share(seconds, broker.shards.home(domain.name).nodes)
+                continue
             await domains.configure(broker, domain)
         except (RestMSError, StartError) as error:
             _log.warning("no sweep of the domain %s: %s", domain.name, error)

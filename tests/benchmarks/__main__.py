@@ -30,6 +30,8 @@ from tests.benchmarks import (
 from tests.benchmarks.measure import Found, Group, Setting, Way
 from tests.benchmarks.progress import Progress
 from tests.benchmarks.report import tables, write
+from tests.benchmarks.scaling import measuring, pages
+from tests.benchmarks.scaling.costs import Costs
 
 GROUPS = (
     volume.VOLUME,
@@ -44,6 +46,10 @@ GROUPS = (
 )
 # A program of its own, whose rounds are many and short: it comes last.
 JOINS = Group("joins", "Joins that do not match", nullcontext, rounds=20, guess=4)
+# For docs/scaling.md: processor time, by steps.
+SCALING = Group(
+    "scaling", "What each step costs, for any number of nodes", nullcontext, rounds=3, guess=120
+)
 OUTPUT = Path("build/bench")
 SECONDS = 1.0
 
@@ -89,6 +95,7 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
     scratch = Path(tempfile.mkdtemp(prefix="restms-bench-"))
     setting, results = Setting(asked.seconds, scratch), {}
     curve: joins.Found | None = None
+    costs: Costs | None = None
     try:
         for group, rounds in chosen:
             setting.directory = scratch / group.name
@@ -96,19 +103,24 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
             if group is JOINS:
                 progress.group(f"{rounds} rounds")
                 curve = _joins(rounds, setting)
+            elif group is SCALING:
+                progress.group(f"{rounds} rounds, and what rests")
+                costs = _scaling(rounds, asked.output, setting)
             else:
                 results[group.name] = measure(group, rounds, setting, progress)
             progress.ended()
             shutil.rmtree(setting.directory, ignore_errors=True)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    measured = [group for group in groups if group is not JOINS]
+    measured = [group for group in groups if group not in (JOINS, SCALING)]
     print(tables(measured, results, setting))
     if curve is not None:
         print(f"\n{JOINS.text}\n{joins.report(curve)}")
     write(asked.output / "results.json", results, setting)
+    if costs is not None:
+        print("\n".join(pages.summary(costs)))
     # The figures in a document are all of one run.
-    whole = asked.docs is not None and curve is not None and len(groups) == len(GROUPS) + 1
+    whole = asked.docs is not None and curve is not None and len(groups) == len(GROUPS) + 2
     images = asked.docs / "images" if whole else asked.output
     if find_spec("matplotlib") is not None:
         from tests.benchmarks import plots
@@ -118,8 +130,9 @@ def run(groups: Sequence[Group], asked: argparse.Namespace) -> bool:
             joins.plot(curve, images / "joins.svg")
     if whole:
         document.update(asked.docs / "performance.md", document.tables(measured, results, curve))
+        pages.renew(costs, asked.docs)
     print(f"\nEvery result is in {asked.output}/results.json; the plots are in {images}.")
-    failed = JOINS in groups and curve is None
+    failed = (JOINS in groups and curve is None) or (SCALING in groups and costs is None)
     return not failed and not any(found.failed for found in results.values())
 
 
@@ -131,12 +144,20 @@ def _joins(rounds: int, setting: Setting) -> joins.Found | None:
     return None
 
 
+def _scaling(rounds: int, output: Path, setting: Setting) -> Costs | None:
+    try:
+        return measuring.measured(rounds, output / "scaling.jsonl")
+    except* (OSError, RuntimeError) as errors:
+        setting.note(f"{SCALING.name} failed: {errors.exceptions[0]}")
+    return None
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
 def main() -> None:
-    groups = (*GROUPS, JOINS)
+    groups = (*GROUPS, JOINS, SCALING)
     names = [group.name for group in groups]
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list the groups of figures")

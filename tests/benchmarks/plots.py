@@ -28,7 +28,7 @@ def draw(results: Results, setting: Setting, directory: Path) -> list[Path]:
         "crowd": (_whole(results, "crowd"), lambda axes: crowd(axes, setting)),
     }
     return [
-        _draw(directory / f"{name}.svg", plot) for name, (there, plot) in plots.items() if there
+        drawn(directory / f"{name}.svg", plot) for name, (there, plot) in plots.items() if there
     ]
 
 
@@ -119,7 +119,8 @@ def _quartiles(results: list[float]) -> tuple[float, float]:
     return low, high
 
 
-def _draw(path: Path, plot: Callable[[Any], None]) -> Path:
+def drawn(path: Path, plot: Callable[[Any], None]) -> Path:
+    """Draw one plot in the style of all."""
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
