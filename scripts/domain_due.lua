@@ -28,7 +28,7 @@ end
 
 local rest = nothing_for()
 if rest then
-  return { 'ok', 0, rest }
+  return { 'ok', 0, rest, {} }
 end
 
 --@ include profiles lib_messaging lib_removal

@@ -197,9 +197,9 @@ OPERATIONS: Mapping[Handler, Json] = {
 """By handler: an operation as OpenAPI has it, but for its id."""
 
 
-def _page(name: str, summary: str, answers: Json) -> Json:
-    """Return a page that everybody may read."""
-    common = {"tags": ["node"], "security": [{}]}
+def _page(name: str, summary: str, answers: Json, *, guarded: bool = False) -> Json:
+    """Return a page: one that everybody may read, unless it is guarded as resources are."""
+    common = {"tags": ["node"], **({} if guarded else {"security": [{}]})}
     heads = {status: bodiless(said) for status, said in answers.items()}
     allow = {"200": answer("The methods.", None, "Allow")}
     return {
@@ -254,5 +254,6 @@ PAGES: Mapping[str, Json] = {
             ),
             **refusals("400", "401", "403", "429", "503"),
         },
+        guarded=True,
     ),
 }

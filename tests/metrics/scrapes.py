@@ -64,14 +64,30 @@ def told(urls: Sequence[str], name: str, **labels: str) -> float:
 
 @contextmanager
 def grows(urls: Sequence[str], name: str, by: float = 1, **labels: str) -> Iterator[None]:
-    """What the block does makes something grow by so much, on all nodes together."""
+    """What the block does makes something grow by so much, or shrink, on all nodes together."""
     before = told(urls, name, **labels)
     yield
     found = [before]
 
     def grown() -> bool:
         found[0] = told(urls, name, **labels)
-        return found[0] >= before + by
+        return abs(found[0] - before) >= abs(by)
 
     wait_until(grown)
-    assert found[0] == before + by
+    assert found[0] - before == by
+
+
+def counters(told: Scrape) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in told.families
+        if family.type in ("counter", "histogram")
+        for sample in family.samples
+    }
+
+
+def check_nothing_falls(before: Scrape, after: Scrape) -> None:
+    found = counters(after)
+    assert {
+        key: value for key, value in counters(before).items() if found.get(key, -1) < value
+    } == {}
