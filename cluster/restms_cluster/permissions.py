@@ -95,6 +95,7 @@ OPTIONAL: Examples = {
     "CONFIG|GET": ("maxmemory",),
     "CONFIG|SET": ("notify-keyspace-events", "Kt"),
     "INFO": ("server",),
+    "PUBSUB|NUMSUB": (KEY,),
 }
 """Commands that nodes use where they may, and do without where they may not."""
 
