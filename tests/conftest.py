@@ -1,7 +1,14 @@
 """How the tests are spread over several processes (`pytest -n 3 --dist loadscope`)."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# Beside other tests a machine may be slow at any moment: that is no failure.
+settings.register_profile(
+    "beside others", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("beside others")
 
 
 class ByFile(LoadScopeScheduling):

@@ -14,6 +14,7 @@ from tests.servers import Server
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 CONFIGURATION, USERS = DEPLOY / "redis.conf", DEPLOY / "users.acl"
+DATA = "dir /var/lib/redis"
 PASSWORDS = {name: f"the-password-of-{name}" for name in ("restms", "operator", "admin")}
 
 
@@ -23,8 +24,11 @@ class Guarded(Server):
     def __init__(self, directory: Path, *extra: str, binary: Path | None = None) -> None:
         users = directory / "users.acl"
         users.write_text(filled(USERS.read_text()))
+        # As shipped, but for the folder of the data: it is there only where Redis is installed.
+        configuration = directory / "redis.conf"
+        configuration.write_text(CONFIGURATION.read_text().replace(DATA, f"dir {directory}"))
         super().__init__(
-            directory, "--aclfile", str(users), *extra, binary=binary, configuration=CONFIGURATION
+            directory, "--aclfile", str(users), *extra, binary=binary, configuration=configuration
         )
         self.url = self.url_of("restms")
 

@@ -75,3 +75,4 @@ def test_another_node_tells_when_the_one_that_told_dies() -> None:
         cluster.redis.start()
         wait_until(lambda: told(left, "restms_redis_connected") == 1)
         wait_until(lambda: told(left, "restms_redis_reconnects_total") >= 1)
+        client.on(1 - holder).delete_all()
