@@ -1,4 +1,4 @@
-"""The page about operations names every option, with its default and its meaning."""
+"""The page about options names every option, with its default and its meaning."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from restms_node.options import Option, options
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
 
 
 @pytest.mark.parametrize("option", options(), ids=lambda option: option.name)
