@@ -8,7 +8,7 @@ import pytest
 import redis
 import trio
 
-from restms_cluster import contents, member, uploads
+from restms_cluster import contents, due, member, uploads
 from restms_cluster.address import Address
 from restms_cluster.broker import Broker
 from restms_cluster.model import ConfiguredDomain, ConfiguredFeed, Limits
@@ -79,6 +79,16 @@ def joined(operations_server: Server, client: "redis.Redis[bytes]") -> Joined:
             nursery.cancel_scope.cancel()
 
     return join
+
+
+@pytest.fixture
+def nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no node look for what is due: what expired stays, and only what a test does is counted."""
+
+    async def rest(_broker: Broker, _domain: str) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(due, "run", rest)
 
 
 @pytest.fixture

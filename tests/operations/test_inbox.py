@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import cbor2
 import pytest
-import trio
 
-from restms_cluster import contents, due, feeds, joins, messages, pipes
+from restms_cluster import contents, feeds, joins, messages, pipes
 from restms_cluster.broker import Broker
 from restms_cluster.errors import NotFoundError
 from restms_cluster.inbox import Delivered, Inbox
@@ -19,16 +18,6 @@ from tests.waiting import until
 
 FEED = FeedName(DEFAULT, DEFAULT)
 ROOM = 1_000_000
-
-
-@pytest.fixture
-def nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody clear away what has expired."""
-
-    async def rest(_broker: Broker, _domain: str) -> None:
-        await trio.sleep_forever()
-
-    monkeypatch.setattr(due, "run", rest)
 
 
 async def new_pipe(broker: Broker, kind: str = "") -> Token:
@@ -68,6 +57,7 @@ async def test_an_inbox_goes_on_where_it_is(broker: Broker, other: Broker) -> No
         assert ids(await box.read(Pull.TAKE, 3, ROOM)) == ["f"]
 
 
+@pytest.mark.usefixtures("nothing_is_due")
 async def test_a_batch_takes_one_round_trip(broker: Broker) -> None:
     pipe = await new_pipe(broker)
     await publish(broker, FEED, str(pipe), *map(str, range(1000)))

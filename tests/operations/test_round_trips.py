@@ -1,24 +1,15 @@
 """The number of round trips to Redis is part of the design: it must not grow unseen."""
 
 import pytest
-import trio
 
-from restms_cluster import due, joins, messages, pipes, readers
+from restms_cluster import joins, messages, pipes, readers
 from restms_cluster.broker import Broker
 from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName
 from tests.operations.conftest import round_trips, stage
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no node look for what is due: only what the tests do is counted."""
-
-    async def rest(_broker: Broker, _domain: str) -> None:
-        await trio.sleep_forever()
-
-    monkeypatch.setattr(due, "run", rest)
-
+pytestmark = pytest.mark.usefixtures("nothing_is_due")
 
 FEED = FeedName(DEFAULT, DEFAULT)
 
