@@ -83,7 +83,7 @@ def joined(operations_server: Server, client: "redis.Redis[bytes]") -> Joined:
 
 @pytest.fixture
 def nothing_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no node look for what is due: what expired stays, and only what a test does is counted."""
+    """Let no node look for what is due: it stays, and only what a test does is counted."""
 
     async def rest(_broker: Broker, _domain: str) -> None:
         await trio.sleep_forever()

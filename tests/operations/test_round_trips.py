@@ -8,7 +8,6 @@ from restms_cluster.model import Draft, Embedded
 from restms_cluster.names import DEFAULT, FeedName
 from tests.operations.conftest import round_trips, stage
 
-
 pytestmark = pytest.mark.usefixtures("nothing_is_due")
 
 FEED = FeedName(DEFAULT, DEFAULT)
