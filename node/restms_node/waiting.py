@@ -7,10 +7,10 @@ reads by itself every few seconds, so a lost hint costs time, never a message.
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import trio
 
@@ -34,15 +34,6 @@ ANSWERED, TIMEOUT, DRAINED, GONE = "answered", "timeout", "drained", "gone"
 REFUSED, LAPSED, FAILED = "refused", "lapsed", "failed"
 OUTCOMES = (ANSWERED, TIMEOUT, DRAINED, GONE, REFUSED, LAPSED, FAILED)
 """How a wait, or a stream, ends. Gone is the client, or what it waited for."""
-
-
-class Place:
-    """A place among the waits; `outcome` is how its wait ends, unless an error says so."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self) -> None:
-        self.outcome = ANSWERED
 
 
 def outcome_of(error: BaseException) -> str:
@@ -159,42 +150,41 @@ class Waits:
         if most is not None and self._parked_in[domain] >= most:
             raise UnavailableError("The domain has all the waiting readers here that it may.")
 
-    @contextmanager
-    def place(self, who: str, domain: str, stream: str = "") -> Iterator[Place]:
-        """Count as one of the waits for the time of a block; raises what `check` does.
+    def place(self, who: str, domain: str, stream: str = "") -> "Place":
+        """Count as one of the waits for the time of a block, which raises what `check` does.
 
         `stream` is the kind of stream that it is for, if it is for one.
         """
+        return Place(self, who, domain, stream)
+
+    def take(self, place: "Place") -> None:
+        """Count one who begins to wait; raises what `check` does."""
         try:
-            self.check(who, domain)
+            self.check(place.who, place.domain)
         except DrainingError:
             self.ends[DRAINED] += 1
             raise
         except UnavailableError:
             self.ends[REFUSED] += 1
             raise
-        place = Place()
         self.parked += 1
-        self._parked_of[who] += 1
-        self._parked_in[domain] += 1
-        if stream:
-            self.streams[stream] += 1
-        try:
-            yield place
-        except BaseException as error:
-            place.outcome = outcome_of(error)
-            raise
-        finally:
-            self.ends[place.outcome] += 1
-            if stream:
-                self.streams[stream] -= 1
-            self.parked -= 1
-            self._parked_in[domain] -= 1
-            self._parked_of[who] -= 1
-            if not self._parked_of[who]:
-                del self._parked_of[who]
-            if not self.parked:
-                self._ended.set()
+        self._parked_of[place.who] += 1
+        self._parked_in[place.domain] += 1
+        if place.stream:
+            self.streams[place.stream] += 1
+
+    def leave(self, place: "Place") -> None:
+        """Count one who waits no more."""
+        self.ends[place.outcome] += 1
+        if place.stream:
+            self.streams[place.stream] -= 1
+        self.parked -= 1
+        self._parked_in[place.domain] -= 1
+        self._parked_of[place.who] -= 1
+        if not self._parked_of[place.who]:
+            del self._parked_of[place.who]
+        if not self.parked:
+            self._ended.set()
 
     def drain(self) -> None:
         """End all waits, now and from now on, with 503 and Retry-After: 0."""
@@ -219,3 +209,28 @@ class Waits:
     def _check_draining(self) -> None:
         if self.draining:
             raise DrainingError("This node is going down; ask again, another will answer.")
+
+
+class Place:
+    """A place among the waits; `outcome` is how its wait ends, unless an error says so.
+
+    A class, and no generator: of these there are as many as there are waits.
+    """
+
+    __slots__ = ("_waits", "domain", "outcome", "stream", "who")
+
+    def __init__(self, waits: Waits, who: str, domain: str, stream: str) -> None:
+        self.who = who
+        self.domain = domain
+        self.stream = stream
+        self.outcome = ANSWERED
+        self._waits = waits
+
+    def __enter__(self) -> Self:
+        self._waits.take(self)
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is not None:
+            self.outcome = outcome_of(error)
+        self._waits.leave(self)
