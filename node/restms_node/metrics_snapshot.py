@@ -80,6 +80,7 @@ def _of_waits(node: Node) -> Snapshot:
     waits = node.waits
     return {
         "restms_waits": {(): waits.parked},
+        "restms_waits_limit": {(): waits.most},
         "restms_waits_ended_total": {(name,): waits.ends[name] for name in OUTCOMES},
         "restms_wakeups_total": {
             (name,): waits.wakeups[name] for name in (NOTIFICATION, PUBLISH, SWEEP)

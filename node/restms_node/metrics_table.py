@@ -87,6 +87,7 @@ FAMILIES = (
         "domain",
     ),
     _gauge("restms_waits", "Requests and streams that wait here now."),
+    _gauge("restms_waits_limit", "Requests and streams that may wait here."),
     _counter("restms_waits_ended_total", "Waits and streams that ended, by how.", "outcome"),
     _counter(
         "restms_wakeups_total", "Times that somebody who waited looked again, by why.", "source"

@@ -64,7 +64,7 @@ class Waits:
     ) -> None:
         """`most` may wait, `most_each` of one client, and `most_in` a domain, by its name."""
         self._shards = shards
-        self._most = most
+        self.most = most
         self._most_each = most if most_each is None else most_each
         self._most_in = most_in
         self._parked_of: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class Waits:
         `who` asks for it has only so many, and so has the domain; nobody named is not counted.
         """
         self._check_draining()
-        if self.parked >= self._most:
+        if self.parked >= self.most:
             raise UnavailableError("This node has all the waiting readers it can take.")
         if who and self._parked_of[who] >= self._most_each:
             raise UnavailableError("You have as many waiting readers here as one may.")
