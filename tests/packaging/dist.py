@@ -42,10 +42,17 @@ def make_with(tools: DefaultIsolatedEnv, source: Path, out: Path) -> tuple[Path,
         place = Path(name)
         copy_sources(source, place / "source")
         sdist = repack(build("sdist", tools, place / "source", place, date), out, date)
-        with tarfile.open(sdist) as archive:
-            archive.extractall(place / "unpacked", filter="data")
-        [unpacked] = (place / "unpacked").iterdir()
-        return sdist, build("wheel", tools, unpacked, out, date)
+        return sdist, build("wheel", tools, unpack(sdist, place / "unpacked"), out, date)
+
+
+def unpack(sdist: Path, place: Path) -> Path:
+    """Unpack a source distribution; return its folder."""
+    # The first releases of Python 3.11, such as Debian 12's, know no filters.
+    filters = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(sdist) as archive:
+        archive.extractall(place, **filters)
+    [unpacked] = place.iterdir()
+    return unpacked
 
 
 def source_date(source: Path) -> int:

@@ -54,11 +54,7 @@ def wheel(made: tuple[Path, Path]) -> Path:
 @pytest.fixture(scope="module")
 def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the source distribution is unpacked to."""
-    place = tmp_path_factory.mktemp("unpacked")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(place, filter="data")
-    [folder] = place.iterdir()
-    return folder
+    return dist.unpack(sdist, tmp_path_factory.mktemp("unpacked"))
 
 
 @pytest.fixture(scope="module")
