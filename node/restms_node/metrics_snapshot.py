@@ -5,7 +5,7 @@ It has no library's objects in it, so a worker can send it to another process as
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from prometheus_client import ProcessCollector
@@ -167,8 +167,24 @@ def packed(snapshot: Snapshot) -> bytes:
 
 
 def unpacked(line: bytes) -> Snapshot:
-    """Return the snapshot that a line holds."""
-    plain = json.loads(line)
-    return {
-        name: {tuple(labels): value for labels, value in values} for name, values in plain.items()
-    }
+    """Return the snapshot that a line holds, as far as this version knows what is in it.
+
+    It may be another version's: of a worker that was renewed since that was installed.
+    """
+    found: Snapshot = {}
+    for name, values in json.loads(line).items():
+        family = _FAMILIES.get(name)
+        if family is not None:
+            found[name] = {
+                tuple(labels): value for labels, value in values if _is_of(family, labels, value)
+            }
+    return found
+
+
+def _is_of(family: Family, labels: Sequence[str], value: Value) -> bool:
+    if len(labels) != len(family.labels):
+        return False
+    if family.kind is Kind.HISTOGRAM:
+        # A number for each bound, for what is beyond, and the sum.
+        return isinstance(value, list) and len(value) == len(family.bounds) + 2
+    return isinstance(value, int | float)

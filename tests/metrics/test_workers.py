@@ -8,7 +8,8 @@ from urllib.error import URLError
 
 import pytest
 
-from restms_node.metrics_snapshot import joined, lasting, packed, unpacked
+from restms_node.metrics_snapshot import Snapshot, joined, lasting, packed, unpacked
+from restms_node.traffic import WAITS
 from tests.conformance.client import Client, unique
 from tests.conformance.documents import numbered
 from tests.end_to_end.test_workers import workers
@@ -100,4 +101,21 @@ def test_values_are_joined_each_in_its_way() -> None:
         "restms_messages_received_total",
         "restms_wait_duration_seconds",
     }
-    assert unpacked(packed(both)) == both
+
+
+def test_of_a_worker_of_another_version_is_told_what_is_known_here() -> None:
+    known: Snapshot = {
+        "restms_waits": {(): 3},
+        "restms_messages_received_total": {("default",): 5},
+        "restms_wait_duration_seconds": {(): [0.0] * (len(WAITS) + 2)},
+    }
+    assert unpacked(packed(known)) == known
+    others: Snapshot = {
+        "restms_waits": {("default",): 3},
+        "restms_messages_received_total": {("default",): [1.0, 2.0]},
+        "restms_wait_duration_seconds": {(): [1.0] * (len(WAITS) + 3)},
+        "restms_of_a_later_version": {(): 1},
+    }
+    unknown = unpacked(packed(others))
+    assert joined((known, unknown)) == known
+    assert not any(lasting(unknown).values())

@@ -27,6 +27,18 @@ OTHER_SETTINGS: tuple[Edit, ...] = (
     ("restms_node/config.py", "drain_seconds: float", "drains_within_seconds: float"),
     ("restms_node/server.py", "settings.drain_seconds", "settings.drains_within_seconds"),
 )
+OTHER_METRICS: tuple[Edit, ...] = (
+    (
+        "restms_node/metrics_table.py",
+        '    _gauge("restms_waits", ',
+        '    _gauge("restms_later", "Of a later version."),\n    _gauge("restms_waits", ',
+    ),
+    (
+        "restms_node/metrics_snapshot.py",
+        '"restms_waits": {',
+        '"restms_later": {(): 1}, "restms_waits": {',
+    ),
+)
 BROKEN: tuple[Edit, ...] = (("restms_node/server.py", "import gc\n", "import no_such_module\n"),)
 
 
@@ -104,13 +116,15 @@ def test_workers_of_two_versions_serve_until_all_are_renewed(
     (node,), before = cluster.nodes, workers(cluster.nodes[0])
     assert versions(cluster) == {"8.0.0"}
     with traffic(client_of(cluster)) as told:
-        install(installed, "9.0.0", *ADDITIVE, *OTHER_SETTINGS)
+        install(installed, "9.0.0", *ADDITIVE, *OTHER_SETTINGS, *OTHER_METRICS)
         assert versions(cluster) == {"8.0.0"}, "what runs does not change"
         node.signal(signal.SIGUSR1)
         wait_until(lambda: "worker 1 of 2 was renewed" in node.log())
         wait_until(lambda: "worker 2 of 2 was renewed" in node.log())
         wait_until(lambda: len(workers(node)) == 2 and before.isdisjoint(workers(node)))
         assert versions(cluster) == {"9.0.0"}
+        # They are asked by way of their parent, which knows nothing of a later version's metrics.
+        assert "\nrestms_requests_total{" in httpx.get(f"{node.url}/metrics").text
     assert set(told) <= WELL, told
     assert told["200"]
     assert told["503 to be repeated"], told
