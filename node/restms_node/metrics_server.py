@@ -18,6 +18,7 @@ from restms_node.serving import Connections
 from restms_node.values import OFF, host_and_port
 
 BACKLOG = 64
+MOST_CONNECTIONS = 50  # the files are for those who send and wait for messages
 
 _log = logging.getLogger("restms.metrics")
 
@@ -51,6 +52,6 @@ async def serve(page: Page, config: Config, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     _log.info("metrics are on http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
     app = ASGIWrapper(Guard(make_metrics_app(page), None))
-    connections = Connections(app, config, WorkerContext(None), {}, None)
+    connections = Connections(app, config, WorkerContext(None), {}, None, most=MOST_CONNECTIONS)
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
     await trio.serve_listeners(connections.serve, listeners)

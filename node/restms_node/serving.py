@@ -102,13 +102,15 @@ class Connections:
         context: WorkerContext,
         state: LifespanState,
         lane: Lane | None,
+        *,
+        most: float = math.inf,
     ) -> None:
         self._app = app
         self._config = config
         self._context = context
         self._state = state
         self._lane = lane
-        self._places = Places()
+        self._places = Places(most)
         self._servers = set[Server]()
         self._latest = math.inf
 
@@ -154,7 +156,8 @@ class Connections:
 class Places:
     """Bounds the open connections, so that files are left for Redis and for the node itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
+        self._most = most
         self._open = 0
 
     @contextmanager
@@ -163,7 +166,8 @@ class Places:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._open += 1
         try:
-            yield files == resource.RLIM_INFINITY or self._open <= files - RESERVED_FILES
+            left = math.inf if files == resource.RLIM_INFINITY else files - RESERVED_FILES
+            yield self._open <= min(left, self._most)
         finally:
             self._open -= 1
 

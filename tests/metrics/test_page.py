@@ -3,20 +3,25 @@
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from restms_node.metrics_server import MOST_CONNECTIONS
 from restms_node.metrics_table import FAMILIES, Kind
 from restms_node.version import VERSION
 from tests.end_to_end.test_rules import World as Keys
 from tests.end_to_end.test_workers import workers
 from tests.metrics.scrapes import check_nothing_falls, scrape
 from tests.nodes import Cluster, Node
+from tests.waiting import wait_until
 
 CONFIG = """
 [[authenticator]]
@@ -133,6 +138,15 @@ def test_on_an_address_of_its_own_it_is_open_and_nothing_else_is_there(world: Wo
     assert "/metrics" not in httpx.get(f"{node.url}/openapi.json").json()["paths"]
     # There it is as any other path where nothing is.
     assert world.get(f"{node.url}/metrics", "prometheus").status_code == 404
+
+
+def test_who_opens_connections_there_takes_only_so_many(world: World) -> None:
+    place = urlsplit(metrics_of(world.cluster.nodes[1]))
+    with ExitStack() as open_ones:
+        for _ in range(MOST_CONNECTIONS):
+            open_ones.enter_context(socket.create_connection((place.hostname, place.port)))
+        assert httpx.get(f"{place.geturl()}/metrics").status_code == 503
+    wait_until(lambda: httpx.get(f"{place.geturl()}/metrics").status_code == 200)
 
 
 def test_a_worker_that_hangs_counts_with_what_it_said_last(world: World) -> None:
