@@ -109,6 +109,22 @@ class Sentinels:
         wait_until(switched)
         return self.primary()
 
+    def until_replicated(self) -> None:
+        """Wait until all servers that run have what the primary has now, so that any may follow."""
+        primary = self.primary()
+        with primary.client() as client:
+            reached = client.info("replication")["master_repl_offset"]
+
+            def have_it() -> bool:
+                found = client.info("replication")
+                told = [found[f"slave{number}"] for number in range(found["connected_slaves"])]
+                others = [one for one in self.servers if one.running and one is not primary]
+                return len(told) == len(others) and all(
+                    one["state"] == "online" and one["offset"] >= reached for one in told
+                )
+
+            wait_until(have_it)
+
     def close(self) -> None:
         """Kill all processes and remove their files."""
         for process in (*self.sentinels, *self.servers):

@@ -171,6 +171,7 @@ class _Worker:
         self._number = number
         self._process: trio.Process | None = None
         self._told = trio.Event()
+        self._told_by = 0
         self._drains = False
         self._up: trio.Process | None = None
         self.drained = trio.Event()
@@ -182,7 +183,14 @@ class _Worker:
         return self._told.is_set()
 
     def tell(self, number: int) -> None:
-        """Pass a signal to end on."""
+        """Pass a signal to end on.
+
+        A second one is of another kind than the first: of two alike the system makes one, where
+        the worker has not taken the first yet.
+        """
+        if number == self._told_by:
+            number = signal.SIGINT if number == signal.SIGTERM else signal.SIGTERM
+        self._told_by = number
         self._told.set()
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)

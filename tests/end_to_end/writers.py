@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -79,24 +80,32 @@ def publish(client: Client, domain: str, pipe: str, text: str, **how: object) ->
     )
 
 
-def publish_at_last(client: Client, domain: str, pipe: str, text: str, seconds: float = 15) -> None:
-    """Post a message, again and again for as long as that is answered with 503."""
+def at_last(ask: Callable[[], httpx.Response], seconds: float = 15) -> httpx.Response:
+    """Ask again for as long as the answer is 503: each node finds a new server by itself."""
     deadline = time.monotonic() + seconds
-    while (answer := publish(client, domain, pipe, text)).status_code == 503:
+    while (answer := ask()).status_code == 503:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.02)
     assert answer.status_code == 200, answer.text
+    return answer
+
+
+def publish_at_last(client: Client, domain: str, pipe: str, text: str, seconds: float = 15) -> None:
+    """Post a message, again and again for as long as that is answered with 503."""
+    at_last(lambda: publish(client, domain, pipe, text), seconds)
 
 
 def uris(client: Client, pipe: str, node: int | None = None) -> list[str]:
     """The URIs of the messages that a pipe lists, and at last that of the next one."""
-    return re.findall(r'href="([^"]*-\d+)"', client.send("GET", pipe, node=node).text)
+    listed = at_last(lambda: client.send("GET", pipe, node=node))
+    return re.findall(r'href="([^"]*-\d+)"', listed.text)
 
 
 def check_told(client: Client, wait: "Future[httpx.Response]", pipe: str, message: str) -> None:
     """A wait has ended with 404, since the server has changed; its reader finds the message."""
     assert wait.result(10).status_code == 404
-    assert text(client.send("GET", uris(client, pipe)[-2])) == message
+    uri = uris(client, pipe)[-2]
+    assert text(at_last(lambda: client.send("GET", uri))) == message
 
 
 def parked(redis: Redis, domain: str, pipe: str, waits: int = 1) -> None:
