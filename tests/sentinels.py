@@ -123,7 +123,7 @@ class Sentinels:
                     one["state"] == "online" and one["offset"] >= reached for one in told
                 )
 
-            wait_until(have_it)
+            wait_until(have_it, seconds=60)  # sentinels tell one after the other whom to follow
 
     def close(self) -> None:
         """Kill all processes and remove their files."""
