@@ -112,8 +112,8 @@ def serving_at(
     monkeypatch.setattr(connections, "PARTING_PAUSE", 0.1)
     made: list[Places] = []
 
-    def places() -> Places:
-        made.append(Places())
+    def places(most: float) -> Places:
+        made.append(Places(most))
         return made[-1]
 
     monkeypatch.setattr(serving, "Places", places)
