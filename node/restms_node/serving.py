@@ -9,8 +9,8 @@ import math
 import resource
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 
 import trio
@@ -116,15 +116,17 @@ class Connections:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve a connection to its end."""
-        with self._places.taken() as place:
-            if not place:
-                await _turn_away(stream)
-                if isinstance(self._context, Context):
-                    self._context.traffic.refuse(UnavailableError.word, UnavailableError.status)
+        try:
+            if self._places.take():
+                goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
+                if goes_on is not None:
+                    await self._serve_by_hypercorn(goes_on)
                 return
-            goes_on = Replayed(stream) if self._lane is None else await self._lane.serve(stream)
-            if goes_on is not None:
-                await self._serve_by_hypercorn(goes_on)
+            await _turn_away(stream)
+            if isinstance(self._context, Context):
+                self._context.traffic.refuse(UnavailableError.word, UnavailableError.status)
+        finally:
+            self._places.leave()
 
     def end_by(self, latest: float) -> None:
         """Close those that have nothing to be answered, and end the others by that time."""
@@ -160,16 +162,16 @@ class Places:
         self._most = most
         self._open = 0
 
-    @contextmanager
-    def taken(self) -> Iterator[bool]:
-        """Hold a place, if there is one, while the block runs."""
+    def take(self) -> bool:
+        """Count a connection; tell whether there is a place for it."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        left = math.inf if files == resource.RLIM_INFINITY else files - RESERVED_FILES
         self._open += 1
-        try:
-            left = math.inf if files == resource.RLIM_INFINITY else files - RESERVED_FILES
-            yield self._open <= min(left, self._most)
-        finally:
-            self._open -= 1
+        return self._open <= min(left, self._most)
+
+    def leave(self) -> None:
+        """Count one that has ended, whether it had a place or not."""
+        self._open -= 1
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
