@@ -4,6 +4,7 @@ import argparse
 import getpass
 import io
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,17 +53,35 @@ def has_file(given: Mapping[str, Any]) -> bool:
 
 
 def finish(work: Callable[[], Awaitable[T]]) -> T:
-    """Run the work of a command to its end. Raises StartError with the reason if it fails."""
+    """Run the work of a command to its end. Raises StartError with the reason if it fails.
+
+    Raises KeyboardInterrupt where it is told to end before.
+    """
     results: list[T] = []
 
     async def run() -> None:
-        results.append(await work())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_until_interrupted, nursery.cancel_scope)
+            results.append(await work())
+            nursery.cancel_scope.cancel()
 
     try:
         trio.run(run)
     except* RestMSError as group:
         raise StartError(_first(group).text) from None
+    if not results:
+        raise KeyboardInterrupt
     return results[0]
+
+
+async def _until_interrupted(
+    work: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    # Python's own way is to raise an error wherever it is: where objects are freed, that is lost.
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
+        await anext(signals)
+        work.cancel()
 
 
 @contextmanager

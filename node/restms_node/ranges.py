@@ -34,7 +34,7 @@ def requested(value: str | None, size: int) -> tuple[int, int] | None:
         return max(0, size - length), size - 1
     first = _number(found[1])
     last = _number(found[2]) if found[2] else size - 1
-    if found[2] and last < first:
+    if found[2] and _before(found[2], found[1]):
         return None  # RFC 9110 14.1.1: not a range at all
     if first >= size:
         raise UnsatisfiableError
@@ -50,6 +50,12 @@ def still(if_range: str | None, tag: str, version: int) -> bool:
         return True
     if_range = if_range.strip()
     return if_range == tag or parse_date(if_range) == version // _SECOND
+
+
+def _before(one: str, other: str) -> bool:
+    """Compare numbers of any length."""
+    one, other = one.lstrip("0"), other.lstrip("0")
+    return (len(one), one) < (len(other), other)
 
 
 def _number(digits: str) -> int:

@@ -18,6 +18,7 @@ def read(value: str, data: bytes = DATA) -> bytes | None:
 
 
 @given(first=NUMBERS, last=NUMBERS)
+@example(first=10**18 + 1, last=10**18)
 def test_from_one_byte_to_another_is_a_slice(first: int, last: int) -> None:
     value = f"bytes={first}-{last}"
     if last < first:
